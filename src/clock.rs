@@ -1,0 +1,149 @@
+//! The only file that asks what time it is.
+//!
+//! Inside, only the boot clock counts: it runs through suspend and no one can set it. The wall clock is read to
+//! write on disk what another boot can understand, and to say times to people.
+
+use std::fs;
+use std::io;
+use std::path::Path;
+
+use rustix::time::{
+    ClockId, Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, clock_gettime,
+    timerfd_create, timerfd_settime,
+};
+
+use tokio::net::unix::pipe::Receiver;
+
+use crate::keeper::Moment;
+
+/// The present moment on the boot clock. No system call on common machines (vDSO).
+pub fn now() -> Moment {
+    Moment::from_millis(millis(clock_gettime(ClockId::Boottime)))
+}
+
+/// The present wall time, in milliseconds since 1970.
+pub fn wall_millis() -> i64 {
+    millis(clock_gettime(ClockId::Realtime))
+}
+
+fn millis(time: Timespec) -> i64 {
+    time.tv_sec.saturating_mul(1000).saturating_add(time.tv_nsec / 1_000_000)
+}
+
+/// Both clocks read together, and how far the wall clock can be believed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reading {
+    /// The boot clock.
+    pub moment: Moment,
+    /// The wall clock, in milliseconds since 1970.
+    pub wall_millis: i64,
+    /// Which boot this is; empty where the kernel does not say.
+    pub boot_id: String,
+    /// Whether the wall clock may be believed across boots.
+    pub wall: Wall,
+}
+
+/// How far the wall clock can be believed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wall {
+    /// It is kept by a battery or has been synchronised.
+    Believable,
+    /// This board has no clock with a battery, and the kernel does not say that the time was set since.
+    Doubtful,
+}
+
+impl Reading {
+    /// Reads both clocks.
+    pub fn take() -> Self {
+        Self {
+            moment: now(),
+            wall_millis: wall_millis(),
+            boot_id: boot_id(),
+            wall: if has_hardware_clock() || kernel_says_synchronised() {
+                Wall::Believable
+            } else {
+                Wall::Doubtful
+            },
+        }
+    }
+
+    /// The wall time of a moment, in milliseconds since 1970.
+    pub fn wall_of(&self, moment: Moment) -> i64 {
+        self.wall_millis.saturating_add(moment.as_millis().saturating_sub(self.moment.as_millis()))
+    }
+
+    /// The moment of a wall time.
+    pub fn moment_of(&self, wall_millis: i64) -> Moment {
+        Moment::from_millis(
+            self.moment.as_millis().saturating_add(wall_millis.saturating_sub(self.wall_millis)),
+        )
+    }
+}
+
+fn boot_id() -> String {
+    fs::read_to_string("/proc/sys/kernel/random/boot_id")
+        .map(|text| text.trim().to_owned())
+        .unwrap_or_default()
+}
+
+fn has_hardware_clock() -> bool {
+    Path::new("/sys/class/rtc/rtc0").exists()
+}
+
+/// systemd-timesyncd and its peers leave a mark; the kernel's own flag needs a call that no safe crate offers.
+fn kernel_says_synchronised() -> bool {
+    Path::new("/run/systemd/timesync/synchronized").exists()
+}
+
+/// An alarm on the boot clock: it also rings when the moment passed during a suspend.
+#[derive(Debug)]
+pub struct Alarm {
+    /// A timer is read as a pipe is: eight bytes when it has rung.
+    timer: Receiver,
+    set_to: Option<Moment>,
+}
+
+impl Alarm {
+    /// An alarm that is not set. Needs a tokio runtime with I/O.
+    pub fn new() -> io::Result<Self> {
+        let timer = timerfd_create(TimerfdClockId::Boottime, TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC)?;
+        Ok(Self { timer: Receiver::from_owned_fd_unchecked(timer)?, set_to: None })
+    }
+
+    /// When it will ring.
+    pub fn set_to(&self) -> Option<Moment> {
+        self.set_to
+    }
+
+    /// Rings at `moment`, at once if it is past, never for `None`. Costs nothing if it is set so already.
+    pub fn set(&mut self, moment: Option<Moment>) {
+        if moment == self.set_to {
+            return;
+        }
+        self.set_to = moment;
+        // The zero time disarms a timer, so a moment before the boot becomes its first millisecond.
+        let millis = moment.map_or(0, |moment| moment.as_millis().max(1));
+        let value =
+            Timespec { tv_sec: millis.div_euclid(1000), tv_nsec: millis.rem_euclid(1000) * 1_000_000 };
+        let never_again = Timespec { tv_sec: 0, tv_nsec: 0 };
+        let setting = Itimerspec { it_interval: never_again, it_value: value };
+        if let Err(error) = timerfd_settime(&self.timer, TimerfdTimerFlags::ABSTIME, &setting) {
+            tracing::error!(%error, "the alarm could not be set");
+        }
+    }
+
+    /// Waits until it rings. Can be dropped at any moment without losing the ringing.
+    pub async fn rung(&mut self) {
+        loop {
+            if self.timer.readable().await.is_err() {
+                return;
+            }
+            let mut count = [0_u8; 8];
+            match self.timer.try_read(&mut count) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Ok(_) | Err(_) => break,
+            }
+        }
+        self.set_to = None;
+    }
+}

@@ -1,0 +1,262 @@
+//! Decides what happens next to one account; knows no clock, socket or file.
+//!
+//! [`Keeper::step`] is the whole interface: one [`Event`] in, the ordered [`Action`]s out, the next deadline always
+//! last among them. [`Keeper::view`] only looks. Jitter comes from a number given at the start.
+//!
+//! # The machine
+//! Two things happen side by side to an account: its grant ages and is renewed, and sometimes a PIN waits for a
+//! person. They share one call to ecobee at a time.
+//!
+//! ```text
+//! the grant (grant.rs)
+//!                    refresh due           mark saved               granted          saved, or 2 s
+//!   Authorized ───────────────▶ Marking ────────────▶ Refreshing ──────────▶ Saving ───────────▶ Authorized
+//!       ▲  ▲                      │ mark failed, token lives   │  ▲
+//!       │  └──────────────────────┘                    failed  │  │ back-off over
+//!       │                                                      ▼  │
+//!       │ PIN entered (by way of Saving)                      Retrying
+//!       │                                                      │  refused so often, and no living token:
+//!       │                                                      ▼  the previous refresh token once, then
+//!    Absent                 after 1 min, then every 5:       Refused ──▶ Refreshing(slow) ──▶ Saving, or Refused
+//!
+//! the PIN (pin.rs)
+//!           a person is needed,                 issued               entered
+//!   Idle ─────────────────────▶ Requesting ──────────────▶ Awaiting ─────────▶ the grant: Saving
+//!           or a client asks         ▲                        │  │
+//!                                    └────────────────────────┘  └──▶ Idle: the old grant works after all,
+//!                                      over, and still needed              or it lapsed beside a living one
+//! ```
+//!
+//! # What holds in every state
+//! - **A grant is saved before it is served**, unless saving fails or takes longer than 2 s.
+//! - **Only ecobee's explicit refusals count against a refresh token**, and a counted-out one is kept and tried on.
+//! - **At most one call is in flight**, and no client can cancel it.
+//! - **No deadline lies in the past when a step ends**: what is due is done or waits for an event.
+
+mod budget;
+mod desk;
+mod grant;
+mod ledger;
+mod moment;
+mod pin;
+mod plan;
+mod series;
+mod words;
+
+use std::time::Duration;
+
+use budget::Budget;
+use desk::Waiter;
+use grant::Phase;
+use ledger::{Ledger, Report};
+pub use moment::Moment;
+use pin::PinFlow;
+use plan::Plan;
+pub use plan::{Jitter, Policy, Window};
+use series::Series;
+pub use words::*;
+
+/// What the one call in flight is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Errand {
+    Authorize,
+    Poll,
+    Refresh,
+}
+
+/// Whether new calls may begin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Season {
+    Open,
+    Stopping,
+}
+
+/// Keeps one account's grant alive. See the module's documentation.
+#[derive(Debug)]
+pub struct Keeper {
+    policy: Policy,
+    jitter: Jitter,
+    season: Season,
+    phase: Phase,
+    pin: PinFlow,
+    slot: Option<(CallId, Errand)>,
+    last_call: CallId,
+    last_serial: u64,
+    refreshes: Series,
+    pins: Series,
+    ledger: Ledger,
+    budget: Budget,
+    waiters: Vec<Waiter>,
+    pin_asked_at: Option<Moment>,
+    pin_requested_at: Option<Moment>,
+    pin_held_until: Option<Moment>,
+    told_at: Option<Moment>,
+    token_lost: Option<Moment>,
+    out: Vec<Action>,
+}
+
+impl Keeper {
+    /// A keeper for an account of which `record` was stored. `seed` is for jitter; step it with
+    /// [`Event::Started`] first.
+    pub fn new(policy: Policy, record: Record, now: Moment, seed: u64) -> Self {
+        let mut keeper = Self {
+            policy,
+            jitter: Jitter::new(seed),
+            season: Season::Open,
+            phase: Phase::Absent,
+            pin: PinFlow::Idle,
+            slot: None,
+            last_call: CallId(0),
+            last_serial: 0,
+            refreshes: Series::default(),
+            pins: Series::default(),
+            ledger: Ledger::default(),
+            budget: Budget::default(),
+            waiters: Vec::new(),
+            pin_asked_at: None,
+            pin_requested_at: None,
+            pin_held_until: None,
+            told_at: record.pin.as_ref().and_then(|pin| pin.told_at),
+            token_lost: None,
+            out: Vec::new(),
+        };
+        if let Some(stored) = record.grant {
+            keeper.restore_grant(stored, now);
+        }
+        if let Some(stored) = record.pin {
+            keeper.restore_pin(stored, now);
+        }
+        keeper
+    }
+
+    /// One event in, the work it leads to out, in order.
+    pub fn step(&mut self, now: Moment, event: Event) -> Vec<Action> {
+        let asked = matches!(event, Event::Asked(..));
+        match event {
+            Event::Started | Event::Ticked => {}
+            Event::Asked(request, ask) => {
+                self.advance(now);
+                self.asked(now, request, &ask);
+            }
+            Event::HungUp(request) => self.waiters.retain(|waiter| waiter.request != request),
+            Event::Replied { call, sent_at, outcome } => self.replied(now, call, sent_at, outcome),
+            Event::Saved(save, result) => self.saved(now, save, result),
+            Event::RefreshWanted => {
+                // The administrator has no socket to be told on; the refresh, or its absence, shows in the diary.
+                let _ = self.force(now, 0);
+            }
+            Event::PolicyChanged(policy) => self.policy = policy,
+            Event::Stopping => self.season = Season::Stopping,
+        }
+        self.advance(now);
+        let only_answered = asked && matches!(self.out.as_slice(), [Action::Answer(..)]);
+        if !only_answered {
+            self.judge_waiters(now);
+            // Judging may have put a refresh off, which is to be written down.
+            self.advance(now);
+        }
+        let wake_at = self.wake_at(now);
+        self.out.push(Action::WakeAt(wake_at));
+        std::mem::take(&mut self.out)
+    }
+
+    fn replied(&mut self, now: Moment, call: CallId, sent_at: Moment, outcome: Outcome) {
+        let Some((_, errand)) = self.slot.take_if(|(expected, _)| *expected == call) else {
+            return;
+        };
+        match errand {
+            Errand::Refresh => self.refreshed(now, sent_at, outcome),
+            Errand::Authorize => self.pin_answered(now, sent_at, outcome),
+            Errand::Poll => self.polled(now, sent_at, outcome),
+        }
+    }
+
+    fn saved(&mut self, now: Moment, save: SaveId, result: Result<(), String>) {
+        let pause = self.policy.back_off(self.ledger.failures() + 1, &mut self.jitter);
+        match self.ledger.report(save, result.is_ok(), now + pause) {
+            Report::Nothing => {}
+            Report::Failed => {
+                self.tell(News::SaveFailed(result.err().unwrap_or_default()));
+            }
+            Report::Recovered => self.tell(News::SaveRecovered),
+        }
+    }
+
+    /// Does what is due, until nothing is.
+    fn advance(&mut self, now: Moment) {
+        self.advance_grant(now);
+        self.advance_pin(now);
+        if let Some(save) = self.ledger.due(now) {
+            let record = self.record();
+            self.out.push(Action::Persist { save, record });
+        }
+    }
+
+    /// The next moment at which something is due that no event announces.
+    fn wake_at(&self, now: Moment) -> Option<Moment> {
+        let waiting = self.waiters.iter().map(|waiter| waiter.again_at).min();
+        [self.grant_wake_at(now), self.pin_wake_at(now), self.ledger.wake_at(), waiting]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    /// Whether a call may begin: none is in flight, and no record is waited for that a call depends on.
+    fn may_call(&self) -> bool {
+        self.season == Season::Open && self.slot.is_none() && !self.phase.is_writing()
+    }
+
+    fn next_call(&mut self, errand: Errand) -> CallId {
+        self.last_call.0 += 1;
+        self.slot = Some((self.last_call, errand));
+        self.last_call
+    }
+
+    fn tell(&mut self, news: News) {
+        self.out.push(Action::Tell(news));
+    }
+
+    /// The pause after a failure, in the light of what ecobee wishes.
+    fn pause_after(&mut self, failures: u32, retry_after: Option<Duration>) -> Duration {
+        const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(3600);
+        let wished = retry_after.unwrap_or_default().min(LONGEST_RETRY_AFTER);
+        self.policy.back_off(failures, &mut self.jitter).max(wished)
+    }
+
+    /// What is to lie on disk of this state.
+    fn record(&self) -> Record {
+        Record { grant: self.stored_grant(), pin: self.stored_pin() }
+    }
+
+    /// The name of the state.
+    fn state(&self, now: Moment) -> State {
+        match self.phase.state() {
+            Some(state) => state,
+            None if self.visible_pin(now).is_some() => State::AwaitingUser,
+            None => State::RequestingPin,
+        }
+    }
+
+    /// All that anyone may know of this account.
+    pub fn view(&self, now: Moment) -> View {
+        let last_error = [&self.refreshes, &self.pins]
+            .into_iter()
+            .filter_map(Series::last)
+            .max_by_key(|(at, _)| *at)
+            .map(|(_, reason)| reason.to_owned());
+        View {
+            state: self.state(now),
+            token: self.token_view(now),
+            pin: self.visible_pin(now),
+            failures: self.refreshes.failures().saturating_add(self.pins.failures()),
+            last_error,
+            trouble_since: [self.refreshes.since(), self.pins.since()].into_iter().flatten().min(),
+            last_refresh_at: self
+                .phase
+                .grant()
+                .and_then(|grant| grant.access.as_ref())
+                .map(|access| access.issued_at),
+            unsaved: self.ledger.is_failing(),
+        }
+    }
+}

@@ -1,0 +1,463 @@
+//! The desk: what clients ask for, who waits, and what each is promised.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use super::grant::{Access, Attempt, Doubt, Phase, Standing};
+use super::ledger::SAVE_PATIENCE;
+use super::plan::{LONGEST_MIN_TTL_UNKNOWN, Lease};
+use super::{Action, Answer, Ask, Keeper, Moment, News, Problem, RequestId, SaveId, Season, Told, Want};
+
+/// How long a request waits for what is under way, unless it says otherwise.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A reader waits so long for a refresh in flight before it is lent the old token.
+const OLD_TOKEN_AFTER: Duration = Duration::from_secs(2);
+
+/// A client may ask for a new PIN this often.
+const AUTHORIZE_SPACING: Duration = Duration::from_secs(30);
+
+/// The least that a client is told to stay away.
+const SHORTLY: Duration = Duration::from_secs(1);
+
+/// A request that has no answer yet.
+#[derive(Debug)]
+pub(super) struct Waiter {
+    pub(super) request: RequestId,
+    /// When to look at it again, if nothing happens before.
+    pub(super) again_at: Moment,
+    need: Need,
+    patience: Patience,
+    deadline: Moment,
+}
+
+/// What a waiting request needs.
+#[derive(Debug)]
+enum Need {
+    /// A token with a serial number above `newer_than`, promised for `min_ttl`. `written`: the save after which
+    /// a promise that moved the refresh may be given, and the moment from which it is given all the same.
+    Token { min_ttl: Duration, told: Told, newer_than: u64, written: Option<(SaveId, Moment)> },
+    /// A PIN with a serial number above `newer_than`.
+    Pin { newer_than: u64 },
+}
+
+/// What a request is ready to wait for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Patience {
+    /// A refresh that is under way, not for people or for trouble to end.
+    Usual,
+    /// Everything, up to its own bound (`?wait=`).
+    Stated,
+}
+
+enum Verdict {
+    Give(Answer),
+    WaitUntil(Moment),
+}
+
+impl Keeper {
+    /// A client asks. It is answered in this step or becomes a waiter.
+    pub(super) fn asked(&mut self, now: Moment, request: RequestId, ask: &Ask) {
+        let admitted = match ask.want {
+            Want::Token { min_ttl, told } => self.admit_reader(now, min_ttl, told, 0, ask),
+            Want::Refresh { min_ttl } => self
+                .force(now, ask.uid)
+                .and_then(|()| self.admit_reader(now, min_ttl, Told::Lifetime, self.access_serial(), ask)),
+            Want::Rejected { ref token, min_ttl } => {
+                let is_current = self
+                    .phase
+                    .grant()
+                    .and_then(|grant| grant.access.as_ref())
+                    .is_some_and(|access| access.token.token == *token);
+                if is_current {
+                    self.rejected(now, ask.uid).and_then(|()| {
+                        self.admit_reader(now, min_ttl, Told::Lifetime, self.access_serial(), ask)
+                    })
+                } else {
+                    self.admit_reader(now, min_ttl, Told::Lifetime, 0, ask)
+                }
+            }
+            Want::Authorize => self.admit_authorize(now),
+        };
+        let need = match admitted {
+            Ok(need) => need,
+            Err(problem) => {
+                self.out.push(Action::Answer(request, Answer::Problem(problem)));
+                return;
+            }
+        };
+        let patience = if ask.wait.is_some() { Patience::Stated } else { Patience::Usual };
+        let deadline = now + ask.wait.unwrap_or(PATIENCE);
+        let mut waiter = Waiter { request, again_at: deadline, need, patience, deadline };
+        // What was just asked for may begin at once; judge the request in the light of that.
+        self.advance(now);
+        match self.judge(now, &mut waiter) {
+            Verdict::Give(answer) => self.out.push(Action::Answer(request, answer)),
+            Verdict::WaitUntil(at) => {
+                waiter.again_at = at;
+                self.waiters.push(waiter);
+            }
+        }
+    }
+
+    fn access_serial(&self) -> u64 {
+        self.phase.grant().and_then(|grant| grant.access.as_ref()).map_or(0, |access| access.serial)
+    }
+
+    /// The longest `min_ttl` that makes sense for this account.
+    fn longest_min_ttl(&self) -> Duration {
+        self.phase
+            .grant()
+            .and_then(|grant| grant.access.as_ref())
+            .map_or(LONGEST_MIN_TTL_UNKNOWN, |access| access.plan.longest_min_ttl(access.issued_at))
+    }
+
+    /// The longest promise that someone waits for.
+    pub(super) fn longest_wanted(&self) -> Option<Duration> {
+        self.waiters
+            .iter()
+            .filter_map(|waiter| match waiter.need {
+                Need::Token { min_ttl, .. } => Some(min_ttl),
+                Need::Pin { .. } => None,
+            })
+            .max()
+    }
+
+    fn admit_reader(
+        &mut self,
+        now: Moment,
+        min_ttl: Duration,
+        told: Told,
+        newer_than: u64,
+        ask: &Ask,
+    ) -> Result<Need, Problem> {
+        let most = self.longest_min_ttl();
+        if min_ttl > most {
+            return Err(Problem::MinTtlTooLong { most });
+        }
+        if !min_ttl.is_zero() && newer_than == 0 {
+            self.bring_forward_for(now, min_ttl, now + ask.wait.unwrap_or(PATIENCE), ask.uid)?;
+        }
+        Ok(Need::Token { min_ttl, told, newer_than, written: None })
+    }
+
+    /// Refreshes early for a promise that the present token cannot keep, where that breaks no other promise and
+    /// the client would wait in vain for the planned refresh.
+    fn bring_forward_for(
+        &mut self,
+        now: Moment,
+        min_ttl: Duration,
+        deadline: Moment,
+        uid: u32,
+    ) -> Result<(), Problem> {
+        let Phase::Authorized { grant } = &self.phase else {
+            return Ok(());
+        };
+        let Some(plan) = grant.living(now).map(|access| &access.plan) else {
+            return Ok(());
+        };
+        let fits = now + min_ttl <= plan.refresh_at() || plan.can_put_off_to(now + min_ttl);
+        if fits || plan.refresh_at() <= deadline || self.season == Season::Stopping {
+            return Ok(());
+        }
+        let Some(early) = plan.early_at(now).filter(|&early| early <= deadline) else {
+            return Ok(());
+        };
+        self.draw(now, uid)?;
+        if let Some(access) = self.phase.grant_mut().and_then(|grant| grant.access.as_mut()) {
+            access.plan.bring_forward(early);
+        }
+        Ok(())
+    }
+
+    fn draw(&mut self, now: Moment, uid: u32) -> Result<(), Problem> {
+        self.budget.draw(now, uid).map_err(|retry_after| Problem::TooMany { retry_after })
+    }
+
+    /// A refresh is wanted at once. `Ok` when one is under way or has been ordered.
+    pub(super) fn force(&mut self, now: Moment, uid: u32) -> Result<(), Problem> {
+        if self.season == Season::Stopping {
+            return Err(Problem::Unavailable {
+                detail: "the daemon is stopping".to_owned(),
+                retry_after: SHORTLY,
+            });
+        }
+        let held_until = match &self.phase {
+            Phase::Absent => return Err(self.problem(now)),
+            Phase::Marking { .. } | Phase::Refreshing { .. } | Phase::Saving { .. } => {
+                return Ok(());
+            }
+            Phase::Retrying { not_before, .. } => *not_before,
+            Phase::Authorized { .. } | Phase::Refused { .. } => now,
+        };
+        if now < held_until {
+            return Err(self.problem(now));
+        }
+        self.draw(now, uid)?;
+        match &mut self.phase {
+            Phase::Authorized { grant } => {
+                if let Some(access) = &mut grant.access {
+                    access.plan.bring_forward(now);
+                }
+            }
+            Phase::Retrying { at, .. } | Phase::Refused { at, .. } => *at = now,
+            Phase::Absent | Phase::Marking { .. } | Phase::Refreshing { .. } | Phase::Saving { .. } => {}
+        }
+        Ok(())
+    }
+
+    /// A client says that ecobee refused the current token.
+    fn rejected(&mut self, now: Moment, uid: u32) -> Result<(), Problem> {
+        let known = self
+            .phase
+            .grant()
+            .and_then(|grant| grant.access.as_ref())
+            .is_some_and(|access| access.standing == Standing::Rejected);
+        if known {
+            // Somebody was faster; the refresh that this led to is under way or has failed.
+            return Ok(());
+        }
+        self.force(now, uid)?;
+        if let Some(access) = self.phase.grant_mut().and_then(|grant| grant.access.as_mut()) {
+            access.standing = Standing::Rejected;
+        }
+        self.tell(News::Rejected { uid });
+        Ok(())
+    }
+
+    fn admit_authorize(&mut self, now: Moment) -> Result<Need, Problem> {
+        if self.season == Season::Stopping {
+            return Err(Problem::Unavailable {
+                detail: "the daemon is stopping".to_owned(),
+                retry_after: SHORTLY,
+            });
+        }
+        if let Some(allowed_at) = self.pin_asked_at.map(|last| last + AUTHORIZE_SPACING)
+            && now < allowed_at
+        {
+            return Err(Problem::TooMany { retry_after: allowed_at.until_from(now) });
+        }
+        if let Some(held_until) = self.pin_held_until.filter(|&held_until| now < held_until) {
+            let detail = "ecobee asked to be left alone for a while".to_owned();
+            return Err(Problem::Unavailable {
+                detail,
+                retry_after: held_until.until_from(now).max(SHORTLY),
+            });
+        }
+        self.pin_asked_at = Some(now);
+        self.request_pin(now);
+        Ok(Need::Pin { newer_than: self.last_serial })
+    }
+
+    /// Looks at every waiter again.
+    pub(super) fn judge_waiters(&mut self, now: Moment) {
+        for mut waiter in std::mem::take(&mut self.waiters) {
+            match self.judge(now, &mut waiter) {
+                Verdict::Give(answer) => self.out.push(Action::Answer(waiter.request, answer)),
+                Verdict::WaitUntil(at) => {
+                    waiter.again_at = at;
+                    self.waiters.push(waiter);
+                }
+            }
+        }
+    }
+
+    fn judge(&mut self, now: Moment, waiter: &mut Waiter) -> Verdict {
+        let verdict = match &mut waiter.need {
+            Need::Pin { newer_than } => self.judge_pin(now, *newer_than, waiter.patience),
+            Need::Token { min_ttl, told, newer_than, written } => {
+                let reader = Reader {
+                    min_ttl: *min_ttl,
+                    told: *told,
+                    newer_than: *newer_than,
+                    patience: waiter.patience,
+                    deadline: waiter.deadline,
+                };
+                self.judge_reader(now, &reader, written)
+            }
+        };
+        match verdict {
+            Verdict::WaitUntil(_) if waiter.deadline <= now => {
+                Verdict::Give(Answer::Problem(self.problem(now)))
+            }
+            Verdict::WaitUntil(at) => Verdict::WaitUntil(at.min(waiter.deadline)),
+            given @ Verdict::Give(_) => given,
+        }
+    }
+
+    fn judge_pin(&self, now: Moment, newer_than: u64, patience: Patience) -> Verdict {
+        if self.visible_pin_serial(now).is_some_and(|serial| serial > newer_than)
+            && let Some(pin) = self.visible_pin(now)
+        {
+            return Verdict::Give(Answer::Pin(pin));
+        }
+        if self.is_requesting_pin(now) || patience == Patience::Stated {
+            Verdict::WaitUntil(Moment::from_millis(i64::MAX))
+        } else {
+            let detail = match self.pins.last() {
+                Some((_, reason)) => format!("ecobee gave no PIN: {reason}"),
+                None => "ecobee gave no PIN".to_owned(),
+            };
+            let retry_after = self.authorize_allowed_after(now);
+            Verdict::Give(Answer::Problem(Problem::Unavailable { detail, retry_after }))
+        }
+    }
+
+    fn authorize_allowed_after(&self, now: Moment) -> Duration {
+        self.pin_asked_at.map_or(SHORTLY, |last| (last + AUTHORIZE_SPACING).until_from(now)).max(SHORTLY)
+    }
+
+    fn judge_reader(
+        &mut self,
+        now: Moment,
+        reader: &Reader,
+        written: &mut Option<(SaveId, Moment)>,
+    ) -> Verdict {
+        let to_the_end = Verdict::WaitUntil(reader.deadline);
+        match &mut self.phase {
+            Phase::Authorized { grant } => {
+                let Some(access) = grant.access.as_mut().filter(|access| access.lives(now)) else {
+                    return if self.slot.is_some() { to_the_end } else { self.without_token(now, reader) };
+                };
+                if access.serial <= reader.newer_than {
+                    return to_the_end;
+                }
+                if let Some((save, in_any_case_at)) = *written
+                    && !self.ledger.is_reported(save)
+                    && now < in_any_case_at
+                {
+                    return Verdict::WaitUntil(in_any_case_at);
+                }
+                let most = access.plan.longest_min_ttl(access.issued_at);
+                if reader.min_ttl > most {
+                    return Verdict::Give(Answer::Problem(Problem::MinTtlTooLong { most }));
+                }
+                match access.plan.lease(now, reader.min_ttl, reader.told) {
+                    Lease::Promised(promised) => {
+                        give(access, promised.min(access.expires_at.until_from(now)))
+                    }
+                    Lease::PutOff => {
+                        let in_any_case_at = now + SAVE_PATIENCE;
+                        *written = Some((self.ledger.change(), in_any_case_at));
+                        Verdict::WaitUntil(in_any_case_at)
+                    }
+                    Lease::AfterRefresh => to_the_end,
+                }
+            }
+            Phase::Marking { grant, since, .. }
+            | Phase::Refreshing {
+                grant,
+                since,
+                attempt: Attempt::Usual | Attempt::Repeated | Attempt::Previous,
+            } => match grant.access.as_ref().filter(|access| access.lives(now)) {
+                Some(access) if reader.takes_old(access) => {
+                    let lent_from = (*since + OLD_TOKEN_AFTER).min(reader.deadline);
+                    if now < lent_from { Verdict::WaitUntil(lent_from) } else { give(access, Duration::ZERO) }
+                }
+                Some(_) | None => to_the_end,
+            },
+            Phase::Refreshing { attempt: Attempt::Slow, .. } if reader.newer_than > 0 => to_the_end,
+            Phase::Saving { .. } => to_the_end,
+            Phase::Retrying { grant, at, .. } => {
+                let doubt = grant.doubt;
+                match grant
+                    .access
+                    .as_ref()
+                    .filter(|access| access.lives(now) && access.serial > reader.newer_than)
+                {
+                    Some(access) => {
+                        let left = match doubt {
+                            Doubt::None => (*at).min(access.expires_at).until_from(now),
+                            Doubt::MayBeReplaced => Duration::ZERO,
+                        };
+                        if reader.min_ttl <= left { give(access, left) } else { to_the_end }
+                    }
+                    None => self.without_token(now, reader),
+                }
+            }
+            Phase::Absent | Phase::Refused { .. } | Phase::Refreshing { attempt: Attempt::Slow, .. } => {
+                self.without_token(now, reader)
+            }
+        }
+    }
+
+    fn without_token(&self, now: Moment, reader: &Reader) -> Verdict {
+        match reader.patience {
+            Patience::Stated => Verdict::WaitUntil(reader.deadline),
+            Patience::Usual => Verdict::Give(Answer::Problem(self.problem(now))),
+        }
+    }
+
+    /// Why there is no token just now, and when to ask again.
+    pub(super) fn problem(&self, now: Moment) -> Problem {
+        let unavailable = |detail: String, at: Moment| Problem::Unavailable {
+            detail,
+            retry_after: at.until_from(now).max(SHORTLY),
+        };
+        let because = |reason: Option<(Moment, &str)>| {
+            reason.map_or_else(String::new, |(_, reason)| format!(" ({reason})"))
+        };
+        if self.phase.needs_person() {
+            let next = self.pin_due().unwrap_or(now);
+            return match self.visible_pin(now) {
+                Some(pin) => {
+                    Problem::AuthorizationRequired { pin, retry_after: next.until_from(now).max(SHORTLY) }
+                }
+                None => unavailable(
+                    format!(
+                        "a person is needed, and ecobee has not given a PIN yet{}",
+                        because(self.pins.last())
+                    ),
+                    next,
+                ),
+            };
+        }
+        match &self.phase {
+            Phase::Retrying { grant, at, .. } => unavailable(
+                format!(
+                    "{}{}; the next try is in {} s",
+                    if grant.living(now).is_some() {
+                        "the refresh failed"
+                    } else {
+                        "there is no living token, and the refresh failed"
+                    },
+                    because(self.refreshes.last()),
+                    at.until_from(now).as_secs()
+                ),
+                *at,
+            ),
+            Phase::Authorized { grant } => match grant.living(now) {
+                Some(access) => unavailable(
+                    "the token cannot be promised for so long before it is refreshed".to_owned(),
+                    access.plan.refresh_at(),
+                ),
+                None => unavailable("the token has died; a refresh is about to begin".to_owned(), now),
+            },
+            Phase::Absent
+            | Phase::Marking { .. }
+            | Phase::Refreshing { .. }
+            | Phase::Saving { .. }
+            | Phase::Refused { .. } => unavailable("a refresh is under way".to_owned(), now),
+        }
+    }
+}
+
+/// A request for a token, as far as judging it goes.
+struct Reader {
+    min_ttl: Duration,
+    told: Told,
+    newer_than: u64,
+    patience: Patience,
+    deadline: Moment,
+}
+
+impl Reader {
+    /// Whether a token that is about to be replaced serves.
+    fn takes_old(&self, access: &Access) -> bool {
+        self.min_ttl.is_zero() && access.serial > self.newer_than
+    }
+}
+
+fn give(access: &Access, promised: Duration) -> Verdict {
+    Verdict::Give(Answer::Token { access: Rc::clone(&access.token), promised })
+}

@@ -1,0 +1,105 @@
+//! What has been ordered to disk, and what is known to lie there.
+
+use std::time::Duration;
+
+use super::{Moment, SaveId};
+
+/// A save that takes longer than this no longer holds up what waits for it.
+pub(super) const SAVE_PATIENCE: Duration = Duration::from_secs(2);
+
+/// One save at a time; what changes meanwhile is saved next.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Ledger {
+    ordered: u64,
+    reported: u64,
+    wanted: Wanted,
+    failures: u32,
+}
+
+/// Whether the record has changed since the last save was ordered.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Wanted {
+    #[default]
+    Nothing,
+    Now,
+    /// The last save failed.
+    At(Moment),
+}
+
+/// What a report of a save means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Report {
+    /// An old one, or one more of the same kind.
+    Nothing,
+    /// Saves have begun to fail.
+    Failed,
+    /// Saves work again.
+    Recovered,
+}
+
+impl Ledger {
+    /// The record has changed. The number under which this state will be reported as saved.
+    pub(super) fn change(&mut self) -> SaveId {
+        self.wanted = Wanted::Now;
+        SaveId(self.ordered + 1)
+    }
+
+    /// Whether a save is on its way.
+    pub(super) fn is_busy(&self) -> bool {
+        self.ordered > self.reported
+    }
+
+    /// The number of the save to order now, if one is due.
+    pub(super) fn due(&mut self, now: Moment) -> Option<SaveId> {
+        let due = match self.wanted {
+            Wanted::Nothing => false,
+            Wanted::Now => true,
+            Wanted::At(at) => at <= now,
+        };
+        if !due || self.is_busy() {
+            return None;
+        }
+        self.wanted = Wanted::Nothing;
+        self.ordered += 1;
+        Some(SaveId(self.ordered))
+    }
+
+    /// A save has come to its end; a failed one is tried again at `again_at`.
+    pub(super) fn report(&mut self, save: SaveId, ok: bool, again_at: Moment) -> Report {
+        if save.0 != self.ordered || !self.is_busy() {
+            return Report::Nothing;
+        }
+        self.reported = save.0;
+        if ok {
+            return if std::mem::take(&mut self.failures) > 0 { Report::Recovered } else { Report::Nothing };
+        }
+        self.failures = self.failures.saturating_add(1);
+        if self.wanted == Wanted::Nothing {
+            self.wanted = Wanted::At(again_at);
+        }
+        if self.failures == 1 { Report::Failed } else { Report::Nothing }
+    }
+
+    /// Whether the outcome of this save is known, good or bad.
+    pub(super) fn is_reported(&self, save: SaveId) -> bool {
+        self.reported >= save.0
+    }
+
+    /// Whether the last save failed.
+    pub(super) fn is_failing(&self) -> bool {
+        self.failures > 0
+    }
+
+    /// Failed saves in a row.
+    pub(super) fn failures(&self) -> u32 {
+        self.failures
+    }
+
+    /// When a failed save is to be tried again.
+    pub(super) fn wake_at(&self) -> Option<Moment> {
+        match self.wanted {
+            Wanted::At(at) if !self.is_busy() => Some(at),
+            Wanted::At(_) | Wanted::Nothing | Wanted::Now => None,
+        }
+    }
+}

@@ -1,0 +1,356 @@
+//! The PIN: asked for, shown, polled for, and over.
+
+use std::time::Duration;
+
+use super::ledger::SAVE_PATIENCE;
+use super::{
+    Action, Errand, IssuedPin, Keeper, Moment, News, Notice, Outcome, PinView, SaveId, Season, StoredPin,
+};
+use crate::secret::Secret;
+
+/// Each `slow_down` makes the polls slower by this (RFC 8628, section 3.5).
+const SLOW_DOWN_STEP: Duration = Duration::from_secs(5);
+
+/// A PIN past its time whose polls fail for other reasons is held on to for so long: the person may have entered
+/// it at the last moment, and only ecobee knows.
+const GRACE: Duration = Duration::from_secs(300);
+
+/// A PIN that waits to be entered.
+#[derive(Debug)]
+pub(super) struct Waiting {
+    pub(super) serial: u64,
+    pin: String,
+    code: Secret,
+    expires_at: Moment,
+    interval: Duration,
+    poll_at: Moment,
+    save: SaveId,
+    /// It is shown when it is saved, or from here on.
+    shown_from: Moment,
+    diary: Diary,
+}
+
+/// Whether the diary has this PIN.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Diary {
+    Open,
+    Written,
+}
+
+/// Where the PIN stands.
+#[derive(Debug)]
+pub(super) enum PinFlow {
+    /// None is wanted.
+    Idle,
+    /// ecobee is asked for one at `due`; the one before it is held until then.
+    Requesting { due: Moment, before: Option<Waiting> },
+    /// One waits to be entered.
+    Awaiting { waiting: Waiting },
+}
+
+impl Keeper {
+    pub(super) fn restore_pin(&mut self, stored: StoredPin, now: Moment) {
+        self.last_serial += 1;
+        self.pin = PinFlow::Awaiting {
+            waiting: Waiting {
+                serial: self.last_serial,
+                pin: stored.pin,
+                code: stored.code,
+                expires_at: stored.expires_at,
+                interval: stored.interval,
+                poll_at: now + stored.interval,
+                save: SaveId(0),
+                shown_from: now,
+                diary: Diary::Open,
+            },
+        };
+    }
+
+    pub(super) fn stored_pin(&self) -> Option<StoredPin> {
+        let waiting = match &self.pin {
+            PinFlow::Idle | PinFlow::Requesting { before: None, .. } => return None,
+            PinFlow::Requesting { before: Some(waiting), .. } | PinFlow::Awaiting { waiting } => waiting,
+        };
+        Some(StoredPin {
+            pin: waiting.pin.clone(),
+            code: waiting.code.clone(),
+            expires_at: waiting.expires_at,
+            interval: waiting.interval,
+            told_at: self.told_at,
+        })
+    }
+
+    /// The PIN that people may be shown: one that works, and that a restart would remember.
+    pub(super) fn visible_pin(&self, now: Moment) -> Option<PinView> {
+        let PinFlow::Awaiting { waiting } = &self.pin else {
+            return None;
+        };
+        let known = self.ledger.is_reported(waiting.save) || waiting.shown_from <= now;
+        (known && now < waiting.expires_at).then(|| PinView {
+            pin: waiting.pin.clone(),
+            expires_at: waiting.expires_at,
+            expires_in: waiting.expires_at.until_from(now),
+        })
+    }
+
+    /// The number of the newest PIN on show.
+    pub(super) fn visible_pin_serial(&self, now: Moment) -> Option<u64> {
+        let PinFlow::Awaiting { waiting } = &self.pin else {
+            return None;
+        };
+        self.visible_pin(now).map(|_| waiting.serial)
+    }
+
+    /// Asks for a PIN now, whatever there is.
+    pub(super) fn request_pin(&mut self, now: Moment) {
+        let before = match std::mem::replace(&mut self.pin, PinFlow::Idle) {
+            PinFlow::Idle => None,
+            PinFlow::Requesting { before, .. } => before,
+            PinFlow::Awaiting { waiting } => Some(waiting),
+        };
+        self.pin = PinFlow::Requesting { due: now, before };
+    }
+
+    /// Whether ecobee is being asked for a PIN, or will be as soon as the call in flight is over.
+    pub(super) fn is_requesting_pin(&self, now: Moment) -> bool {
+        match &self.pin {
+            PinFlow::Idle => false,
+            PinFlow::Requesting { due, .. } => *due <= now,
+            PinFlow::Awaiting { .. } => self.visible_pin(now).is_none(),
+        }
+    }
+
+    /// When the PIN flow next does something that may bring a PIN or a token.
+    pub(super) fn pin_due(&self) -> Option<Moment> {
+        match &self.pin {
+            PinFlow::Idle => None,
+            PinFlow::Requesting { due, .. } => Some(*due),
+            PinFlow::Awaiting { waiting } => Some(waiting.poll_at),
+        }
+    }
+
+    /// Moves the PIN on as far as time allows.
+    pub(super) fn advance_pin(&mut self, now: Moment) {
+        let polling = self.slot.is_some_and(|(_, errand)| errand == Errand::Poll);
+        match &self.pin {
+            PinFlow::Idle => {
+                if self.phase.needs_person() && self.season == Season::Open {
+                    self.pin = PinFlow::Requesting { due: self.next_request_at(now), before: None };
+                }
+            }
+            PinFlow::Awaiting { waiting } if !polling && now >= waiting.expires_at + GRACE => {
+                self.pin_over("it expired".to_owned());
+            }
+            PinFlow::Requesting { .. } | PinFlow::Awaiting { .. } => {}
+        }
+        match &self.pin {
+            PinFlow::Idle => {}
+            PinFlow::Requesting { due, .. } => {
+                if *due <= now && self.may_call() {
+                    let call = self.next_call(Errand::Authorize);
+                    self.pin_requested_at = Some(now);
+                    self.out.push(Action::SendAuthorize { call });
+                }
+            }
+            PinFlow::Awaiting { waiting } => {
+                if waiting.poll_at <= now && self.may_call() {
+                    let code = waiting.code.clone();
+                    let call = self.next_call(Errand::Poll);
+                    self.out.push(Action::SendPoll { call, code });
+                }
+            }
+        }
+        self.show_pin(now);
+    }
+
+    /// The first PIN comes at once, and so does the next; but a server whose PINs die at birth is not hammered.
+    fn next_request_at(&self, now: Moment) -> Moment {
+        self.pin_requested_at.map_or(now, |last| now.max(last + self.policy.retry_initial))
+    }
+
+    /// Writes the PIN into the diary once, and tells people at the first and then now and again.
+    fn show_pin(&mut self, now: Moment) {
+        let Some(view) = self.visible_pin(now) else {
+            return;
+        };
+        if let PinFlow::Awaiting { waiting } = &mut self.pin
+            && waiting.diary == Diary::Open
+        {
+            waiting.diary = Diary::Written;
+            self.out.push(Action::Tell(News::PinShown(view.clone())));
+        }
+        if !self.phase.needs_person() {
+            return;
+        }
+        let notice = match self.told_at {
+            None => Notice::PinWaiting(view),
+            Some(told_at) if told_at + self.policy.remind_every <= now => Notice::PinReminder(view),
+            Some(_) => return,
+        };
+        self.told_at = Some(now);
+        self.ledger.change();
+        self.out.push(Action::Notify(notice));
+    }
+
+    /// The answer to `/authorize`.
+    pub(super) fn pin_answered(&mut self, now: Moment, sent_at: Moment, outcome: Outcome) {
+        let (issued, reason, retry_after) = match outcome {
+            Outcome::PinIssued(issued) => (Some(issued), String::new(), None),
+            Outcome::Trouble(trouble) => (None, trouble.reason, trouble.retry_after),
+            Outcome::Misconfigured(reason) => (None, reason, Some(self.policy.retry_max)),
+            Outcome::Refused(reason) | Outcome::PinOver(reason) => (None, reason, None),
+            Outcome::Granted(_) | Outcome::Pending | Outcome::SlowDown => {
+                (None, "ecobee answered a request for a PIN with something else".to_owned(), None)
+            }
+        };
+        match issued {
+            Some(issued) => self.pin_issued(now, sent_at, issued),
+            None => self.pin_refused(now, &reason, retry_after),
+        }
+    }
+
+    fn pin_issued(&mut self, now: Moment, sent_at: Moment, issued: IssuedPin) {
+        self.pins_succeeded(now);
+        self.last_serial += 1;
+        self.pin = PinFlow::Awaiting {
+            waiting: Waiting {
+                serial: self.last_serial,
+                pin: issued.pin,
+                code: issued.code,
+                expires_at: sent_at + issued.lifetime,
+                interval: issued.interval,
+                poll_at: now + issued.interval,
+                save: self.ledger.change(),
+                shown_from: now + SAVE_PATIENCE,
+                diary: Diary::Open,
+            },
+        };
+    }
+
+    fn pin_refused(&mut self, now: Moment, reason: &str, retry_after: Option<Duration>) {
+        let news = self.pins.failed(now, reason);
+        self.tell(news);
+        let pause = self.pin_pause(now, retry_after);
+        self.pin = match std::mem::replace(&mut self.pin, PinFlow::Idle) {
+            PinFlow::Requesting { before: Some(waiting), .. } | PinFlow::Awaiting { waiting } => {
+                PinFlow::Awaiting { waiting }
+            }
+            PinFlow::Requesting { before: None, .. } | PinFlow::Idle => {
+                if self.phase.needs_person() {
+                    PinFlow::Requesting { due: now + pause, before: None }
+                } else {
+                    PinFlow::Idle
+                }
+            }
+        };
+    }
+
+    fn pins_succeeded(&mut self, now: Moment) {
+        if let Some(after) = self.pins.succeeded(now) {
+            self.tell(News::TroubleEnded { after });
+        }
+    }
+
+    /// The answer to a poll.
+    pub(super) fn polled(&mut self, now: Moment, sent_at: Moment, outcome: Outcome) {
+        match outcome {
+            Outcome::Granted(granted) => {
+                self.pin = PinFlow::Idle;
+                self.authorized(now, sent_at, granted);
+            }
+            Outcome::Pending => {
+                self.pins_succeeded(now);
+                if self.pin_is_past(now) {
+                    self.pin_over("it expired".to_owned());
+                } else {
+                    self.poll_again(now, Duration::ZERO);
+                }
+            }
+            Outcome::SlowDown => {
+                self.pins_succeeded(now);
+                if let PinFlow::Awaiting { waiting } = &mut self.pin {
+                    waiting.interval += SLOW_DOWN_STEP;
+                    self.ledger.change();
+                }
+                self.poll_again(now, Duration::ZERO);
+            }
+            Outcome::PinOver(reason) => {
+                self.pins_succeeded(now);
+                self.pin_over(reason);
+            }
+            Outcome::Trouble(trouble) => self.poll_failed(now, &trouble.reason, trouble.retry_after),
+            Outcome::Misconfigured(reason) => {
+                self.poll_failed(now, &reason, Some(self.policy.retry_max));
+            }
+            Outcome::Refused(reason) => self.poll_failed(now, &reason, None),
+            Outcome::PinIssued(_) => {
+                self.poll_failed(now, "ecobee answered a poll with a PIN", None);
+            }
+        }
+    }
+
+    fn poll_failed(&mut self, now: Moment, reason: &str, retry_after: Option<Duration>) {
+        let news = self.pins.failed(now, reason);
+        self.tell(news);
+        let pause = self.pin_pause(now, retry_after);
+        self.poll_again(now, pause);
+    }
+
+    fn pin_pause(&mut self, now: Moment, retry_after: Option<Duration>) -> Duration {
+        let pause = self.pause_after(self.pins.failures(), retry_after);
+        self.pin_held_until = retry_after.map(|_| now + pause);
+        pause
+    }
+
+    /// Counted from the answer, so that ecobee never sees two polls closer than it asked for.
+    fn poll_again(&mut self, now: Moment, at_least: Duration) {
+        if let PinFlow::Awaiting { waiting } | PinFlow::Requesting { before: Some(waiting), .. } =
+            &mut self.pin
+        {
+            waiting.poll_at = now + waiting.interval.max(at_least);
+        }
+    }
+
+    fn pin_is_past(&self, now: Moment) -> bool {
+        matches!(&self.pin, PinFlow::Awaiting { waiting } if waiting.expires_at <= now)
+    }
+
+    /// This PIN will never bring a grant. The next is asked for at once where a person is still needed.
+    fn pin_over(&mut self, reason: String) {
+        self.tell(News::PinOver(reason));
+        self.ledger.change();
+        self.pin = match std::mem::replace(&mut self.pin, PinFlow::Idle) {
+            // A client has just asked for another.
+            PinFlow::Requesting { due, .. } => PinFlow::Requesting { due, before: None },
+            PinFlow::Idle | PinFlow::Awaiting { .. } => PinFlow::Idle,
+        };
+    }
+
+    /// Nobody needs to enter the PIN any more.
+    pub(super) fn call_off_pin(&mut self) {
+        match &self.pin {
+            PinFlow::Idle => {}
+            PinFlow::Requesting { .. } => self.pin = PinFlow::Idle,
+            PinFlow::Awaiting { .. } => {
+                self.pin = PinFlow::Idle;
+                self.tell(News::PinCalledOff);
+            }
+        }
+    }
+
+    pub(super) fn pin_wake_at(&self, now: Moment) -> Option<Moment> {
+        let reminder = self.told_at.map(|told_at| told_at + self.policy.remind_every);
+        match &self.pin {
+            PinFlow::Idle => None,
+            PinFlow::Requesting { due, .. } => Some(*due).filter(|_| self.may_call()),
+            PinFlow::Awaiting { waiting } => {
+                let poll = Some(waiting.poll_at).filter(|_| self.may_call());
+                let shown = Some(waiting.shown_from).filter(|&from| now < from);
+                let ends =
+                    [waiting.expires_at, waiting.expires_at + GRACE].into_iter().find(|&end| now < end);
+                let remind = reminder.filter(|&at| now < at && self.phase.needs_person());
+                [poll, shown, ends, remind].into_iter().flatten().min()
+            }
+        }
+    }
+}
