@@ -3,6 +3,7 @@
 //! Inside, only the boot clock counts: it runs through suspend and no one can set it. The wall clock is read to
 //! write on disk what another boot can understand, and to say times to people.
 
+use std::cell::Cell;
 use std::fs;
 use std::io;
 use std::path::Path;
@@ -96,35 +97,31 @@ fn kernel_says_synchronised() -> bool {
 }
 
 /// An alarm on the boot clock: it also rings when the moment passed during a suspend.
+///
+/// It may ring early, for a moment that has been put off since; it never rings late.
 #[derive(Debug)]
 pub struct Alarm {
     /// A timer is read as a pipe is: eight bytes when it has rung.
     timer: Receiver,
-    set_to: Option<Moment>,
+    set_to: Cell<Option<Moment>>,
 }
 
 impl Alarm {
     /// An alarm that is not set. Needs a tokio runtime with I/O.
     pub fn new() -> io::Result<Self> {
         let timer = timerfd_create(TimerfdClockId::Boottime, TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC)?;
-        Ok(Self { timer: Receiver::from_owned_fd_unchecked(timer)?, set_to: None })
+        Ok(Self { timer: Receiver::from_owned_fd_unchecked(timer)?, set_to: Cell::new(None) })
     }
 
-    /// When it will ring.
-    pub fn set_to(&self) -> Option<Moment> {
-        self.set_to
-    }
-
-    /// Rings at `moment`, at once if it is past, never for `None`. Costs nothing if it is set so already.
-    pub fn set(&mut self, moment: Option<Moment>) {
-        if moment == self.set_to {
+    /// Rings at `moment` at the latest, at once if it is past. Costs nothing if it is set to ring before that.
+    pub fn ring_by(&self, moment: Moment) {
+        if self.set_to.get().is_some_and(|set_to| set_to <= moment) {
             return;
         }
-        self.set_to = moment;
-        // The zero time disarms a timer, so a moment before the boot becomes its first millisecond.
-        let millis = moment.map_or(0, |moment| moment.as_millis().max(1));
-        let value =
-            Timespec { tv_sec: millis.div_euclid(1000), tv_nsec: millis.rem_euclid(1000) * 1_000_000 };
+        self.set_to.set(Some(moment));
+        // The zero time would disarm the timer, so a moment before the boot becomes its first millisecond.
+        let millis = moment.as_millis().max(1);
+        let value = Timespec { tv_sec: millis / 1000, tv_nsec: millis % 1000 * 1_000_000 };
         let never_again = Timespec { tv_sec: 0, tv_nsec: 0 };
         let setting = Itimerspec { it_interval: never_again, it_value: value };
         if let Err(error) = timerfd_settime(&self.timer, TimerfdTimerFlags::ABSTIME, &setting) {
@@ -133,10 +130,10 @@ impl Alarm {
     }
 
     /// Waits until it rings. Can be dropped at any moment without losing the ringing.
-    pub async fn rung(&mut self) {
+    pub async fn rung(&self) {
         loop {
             if self.timer.readable().await.is_err() {
-                return;
+                break;
             }
             let mut count = [0_u8; 8];
             match self.timer.try_read(&mut count) {
@@ -144,6 +141,6 @@ impl Alarm {
                 Ok(_) | Err(_) => break,
             }
         }
-        self.set_to = None;
+        self.set_to.set(None);
     }
 }

@@ -376,3 +376,6 @@ pub enum Notice {
     /// There is a living token again.
     TokenBack,
 }
+
+/// Where a person enters a PIN, as people are told everywhere.
+pub const ENTER_AT: &str = "ecobee.com, My Apps";
