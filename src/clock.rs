@@ -7,6 +7,7 @@ use std::cell::Cell;
 use std::fs;
 use std::io;
 use std::path::Path;
+use std::time::{Duration, SystemTime};
 
 use rustix::time::{
     ClockId, Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, clock_gettime,
@@ -25,6 +26,12 @@ pub fn now() -> Moment {
 /// The present wall time, in milliseconds since 1970.
 pub fn wall_millis() -> i64 {
     millis(clock_gettime(ClockId::Realtime))
+}
+
+/// The present wall time.
+pub fn wall() -> SystemTime {
+    let since_1970 = Duration::from_millis(wall_millis().try_into().unwrap_or(0));
+    SystemTime::UNIX_EPOCH + since_1970
 }
 
 fn millis(time: Timespec) -> i64 {

@@ -64,11 +64,7 @@ pub struct Ecobee {
 
 impl Default for Ecobee {
     fn default() -> Self {
-        Self {
-            url: BaseUrl::ecobee(),
-            request_timeout: Duration::from_secs(60),
-            ca_file: None,
-        }
+        Self { url: BaseUrl::ecobee(), request_timeout: Duration::from_secs(60), ca_file: None }
     }
 }
 
@@ -212,15 +208,13 @@ pub enum Principal {
 
 /// Reads a configuration file, and the key files that it names.
 pub fn load(path: &Path, surroundings: &Surroundings) -> Result<Settings, ConfigError> {
-    let unreadable = |why: String| {
-        ConfigError::Unreadable {
+    let unreadable = |why: String| ConfigError::Unreadable {
         file: path.to_owned(),
         why,
-        wanted: "put the configuration there, readable for the daemon, or name another with --config FILE".to_owned(),
-    }
+        wanted: "put the configuration there, readable for the daemon, or name another with --config FILE"
+            .to_owned(),
     };
-    let file = std::path::absolute(path)
-        .map_err(|error| unreadable(format!("is no file name: {error}")))?;
+    let file = std::path::absolute(path).map_err(|error| unreadable(format!("is no file name: {error}")))?;
     let bytes = files::read(&file, LONGEST_FILE).map_err(|why| unreadable(why.to_string()))?;
     Settings::read(&Document::new(&file, utf8(&file, &bytes)?, surroundings))
 }
@@ -229,21 +223,10 @@ pub fn load(path: &Path, surroundings: &Surroundings) -> Result<Settings, Config
 ///
 /// They are learnt by reading a small file and noting what the reader asks for.
 pub fn keys() -> BTreeSet<String> {
-    let root = Surroundings {
-        uid: 0,
-        env: Box::new(|_| None),
-    };
-    let document = Document::new(
-        Path::new("/keys"),
-        "[accounts.name]\napi-key = \"key\"",
-        &root,
-    );
+    let root = Surroundings { uid: 0, env: Box::new(|_| None) };
+    let document = Document::new(Path::new("/keys"), "[accounts.name]\napi-key = \"key\"", &root);
     let _ = Settings::read(&document);
-    document
-        .asked()
-        .iter()
-        .map(|key| key.replace("accounts.name.", "accounts.NAME."))
-        .collect()
+    document.asked().iter().map(|key| key.replace("accounts.name.", "accounts.NAME.")).collect()
 }
 
 fn utf8<'a>(file: &Path, bytes: &'a [u8]) -> Result<&'a str, ConfigError> {

@@ -131,7 +131,6 @@ impl Keeper {
 
     /// One event in, the work it leads to out, in order.
     pub fn step(&mut self, now: Moment, event: Event) -> Vec<Action> {
-        let asked = matches!(event, Event::Asked(..));
         match event {
             Event::Started | Event::Ticked => {}
             Event::Asked(request, ask) => {
@@ -149,12 +148,9 @@ impl Keeper {
             Event::Stopping => self.season = Season::Stopping,
         }
         self.advance(now);
-        let only_answered = asked && matches!(self.out.as_slice(), [Action::Answer(..)]);
-        if !only_answered {
-            self.judge_waiters(now);
-            // Judging may have put a refresh off, which is to be written down.
-            self.advance(now);
-        }
+        self.judge_waiters(now);
+        // Judging may have put a refresh off, which is to be written down.
+        self.advance(now);
         let wake_at = self.wake_at(now);
         self.out.push(Action::WakeAt(wake_at));
         std::mem::take(&mut self.out)
@@ -216,11 +212,9 @@ impl Keeper {
         self.out.push(Action::Tell(news));
     }
 
-    /// The pause after a failure, in the light of what ecobee wishes.
-    fn pause_after(&mut self, failures: u32, retry_after: Option<Duration>) -> Duration {
-        const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(3600);
-        let wished = retry_after.unwrap_or_default().min(LONGEST_RETRY_AFTER);
-        self.policy.back_off(failures, &mut self.jitter).max(wished)
+    /// The pause after so many failures, `held` being how long ecobee wishes to be left alone.
+    fn pause_after(&mut self, failures: u32, held: Duration) -> Duration {
+        self.policy.back_off(failures, &mut self.jitter).max(held)
     }
 
     /// What is to lie on disk of this state.

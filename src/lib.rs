@@ -1,4 +1,42 @@
-//! Keeps ecobee's tokens fresh and lends them to local scripts.
+//! Keeps ecobee's tokens fresh and lends them to local scripts. This page is the tour of the house.
+//!
+//! # The flow, one way only
+//! ```text
+//!  config ──▶ supervisor ──▶ keeper ──▶ actions ──▶  ecobee   the three calls, HTTP to outcome
+//!  signals ─────▲  ▲  ▲                              store    the token files
+//!  clock ──────────┘  └── what came of the actions   socket   local readers
+//!                         what clients ask           systemd  ready, status, watchdog
+//! ```
+//! [`keeper`] decides what happens next to one account and knows nothing of the world. [`supervisor`] is the one
+//! loop: it brings events in and carries actions out. Each other room does one thing for it and knows no other
+//! room but the keeper's words, [`secret`] and [`clock`].
+//!
+//! # Three ways through the house
+//! - **A reader's `GET /token`**: `socket` turns it into an [`Ask`](keeper::Ask), `supervisor::Desk` steps the
+//!   account's keeper on the spot, and the [`Answer`](keeper::Answer) goes back; no task switch, no wait unless the
+//!   keeper says so.
+//! - **A refresh token from ecobee's answer to the disk**: `ecobee` makes an [`Outcome`](keeper::Outcome) of it, the
+//!   keeper orders `Persist`, `store` writes it in a thread of its own, the report of that lets the keeper publish.
+//! - **A PIN to a person's eye**: the keeper tells `News::PinShown` when it is saved; `supervisor` writes the diary and
+//!   systemd's status, and anyone may read it at `GET /pin`.
+//!
+//! # What always holds
+//! - **A grant is on disk before anyone is served from it**, unless saving fails or takes longer than two seconds.
+//! - **Before a refresh is sent, the disk knows**: a start after a kill never serves a token that ecobee replaced.
+//! - **Only ecobee's explicit refusals count against a refresh token**, and a counted-out one is still tried.
+//! - **At most one call to ecobee is in flight an account**; no client can cancel it.
+//! - **What `expires_in` says, the daemon keeps**: it never refreshes of its own accord before that.
+//! - **A secret is a [`secret::Secret`]** and has no way into a log line.
+//!
+//! # What is deliberately absent
+//! - **No threads to speak of**: one loop serves all; only disk writes and name lookups leave it, for a moment.
+//! - **No clock in the keeper**: time is an argument, so that a year is tested in a second.
+//! - **No connection kept open to ecobee**: one call an hour does not pay for it.
+//! - **No `unsafe`**.
+//!
+//! # Where to start
+//! `README.md`, `config/config.toml`, [`keeper`], `tests/keeper_sim.rs`, [`supervisor`]. What decides when a refresh
+//! happens is in `keeper/plan.rs`; what decides who waits and what is promised, in `keeper/desk.rs`.
 
 pub mod clock;
 pub mod config;

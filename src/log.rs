@@ -49,7 +49,11 @@ pub fn start(format: LogFormat) {
         }
         (Some(Err(_)) | None, LogFormat::Auto | LogFormat::Text | LogFormat::Journal) => {
             let colours = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-            tracing_subscriber::fmt::layer().with_ansi(colours).with_target(false).with_writer(io::stderr).boxed()
+            tracing_subscriber::fmt::layer()
+                .with_ansi(colours)
+                .with_target(false)
+                .with_writer(io::stderr)
+                .boxed()
         }
     };
     tracing_subscriber::registry().with(layer.with_filter(filter)).init();

@@ -17,7 +17,6 @@ pub enum Wish {
 }
 
 /// The signals that came, one after the other.
-#[derive(Debug)]
 pub struct Signals(signal_hook_tokio::Signals);
 
 impl Signals {

@@ -16,6 +16,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+use tokio::sync::oneshot;
 use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep_until, timeout};
 
 pub use house::Desk;
@@ -107,12 +108,14 @@ pub async fn run(settings: Settings) -> Result<(), RunError> {
     let group = settings.socket.group.as_deref().map(|name| group_of(name, &settings)).transpose()?;
     let bound = socket::bind(&settings.socket.path, settings.socket.mode, group).map_err(RunError::Socket)?;
     let house = Rc::new(RefCell::new(house));
-    let (stop_serving, serving_stops) = tokio::sync::watch::channel(false);
+    let (stop_serving, serving_stops) = oneshot::channel::<()>();
     let server = tokio::task::spawn_local(socket::serve(
         vec![bound],
         Rc::new(Desk::new(Rc::clone(&house))),
         socket::Limits::default(),
-        serving_stops,
+        async {
+            let _ = serving_stops.await;
+        },
     ));
     house.borrow_mut().step_all(|| Event::Started);
     systemd::ready();
@@ -126,7 +129,7 @@ pub async fn run(settings: Settings) -> Result<(), RunError> {
     let request_timeout = settings.ecobee.request_timeout;
     serve_until_stopped(&house, &alarm, &mut happened, &mut signals, request_timeout).await;
     house.borrow_mut().dismiss();
-    let _ = stop_serving.send(true);
+    drop(stop_serving);
     if timeout(LAST_ANSWERS, server).await.is_err() {
         tracing::debug!("some clients did not take their last answer in time");
     }
@@ -151,7 +154,7 @@ async fn serve_until_stopped(
     let mut leave_at: Option<Instant> = None;
     loop {
         let (status_is_due, rests) = {
-            let mut house = house.borrow_mut();
+            let house = house.borrow();
             house.rearm();
             (house.status_is_due(), house.rests())
         };
@@ -194,7 +197,7 @@ async fn serve_until_stopped(
 
 fn client(settings: &Settings) -> Result<Client, EcobeeError> {
     Client::new(crate::ecobee::Endpoint {
-        url: settings.ecobee.url.clone(),
+        url: settings.ecobee.url.to_string(),
         request_timeout: settings.ecobee.request_timeout,
         ca_file: settings.ecobee.ca_file.clone(),
     })
@@ -257,7 +260,10 @@ fn allowed(name: &str, account: &config::Account) -> Allowed {
                 Principal::Name(who) => {
                     let number = lookup(who);
                     if number.is_none() {
-                        tracing::warn!(account = name, "accounts.{name}.{key}: there is no {who} on this machine");
+                        tracing::warn!(
+                            account = name,
+                            "accounts.{name}.{key}: there is no {who} on this machine"
+                        );
                     }
                     number
                 }

@@ -81,10 +81,14 @@ fn of_account(view: &View, now: Moment, wall_millis_of: &impl Fn(Moment) -> i64)
         clauses.push(format!("trouble for {} ({error})", roughly(now.since(since))));
     }
     match &view.token {
-        Some(token) => clauses.push(format!("token good until {}", local_time(wall_millis_of(token.expires_at)))),
+        Some(token) => {
+            clauses.push(format!("token good until {}", local_time(wall_millis_of(token.expires_at))))
+        }
         None if view.pin.is_none() => clauses.push(
             match view.state {
-                crate::keeper::State::RequestingPin | crate::keeper::State::AwaitingUser => "asking ecobee for a PIN",
+                crate::keeper::State::RequestingPin | crate::keeper::State::AwaitingUser => {
+                    "asking ecobee for a PIN"
+                }
                 crate::keeper::State::Authorized
                 | crate::keeper::State::Refreshing
                 | crate::keeper::State::Retrying => "no token yet",

@@ -26,11 +26,7 @@ pub fn parse(text: &str) -> Option<Duration> {
         let mut tail = tail.chars();
         let unit = tail.next()?;
         let (_, seconds) = units.find(|(name, _)| *name == unit)?;
-        total = digits
-            .parse::<u64>()
-            .ok()?
-            .checked_mul(seconds)?
-            .checked_add(total)?;
+        total = digits.parse::<u64>().ok()?.checked_mul(seconds)?.checked_add(total)?;
         rest = tail.as_str();
     }
     let parsed = Duration::from_secs(total);
@@ -44,17 +40,10 @@ pub struct Shown(pub Duration);
 impl fmt::Display for Shown {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let seconds = self.0.as_secs();
-        let parts = [
-            (seconds / 3600, 'h'),
-            (seconds / 60 % 60, 'm'),
-            (seconds % 60, 's'),
-        ];
+        let parts = [(seconds / 3600, 'h'), (seconds / 60 % 60, 'm'), (seconds % 60, 's')];
         if seconds == 0 {
             return f.write_str("0s");
         }
-        parts
-            .iter()
-            .filter(|(count, _)| *count > 0)
-            .try_for_each(|(count, unit)| write!(f, "{count}{unit}"))
+        parts.iter().filter(|(count, _)| *count > 0).try_for_each(|(count, unit)| write!(f, "{count}{unit}"))
     }
 }

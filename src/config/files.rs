@@ -26,11 +26,7 @@ impl fmt::Display for Unreadable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Missing => f.write_str("does not exist"),
-            Self::Forbidden => write!(
-                f,
-                "may not be read by uid {}",
-                rustix::process::geteuid().as_raw()
-            ),
+            Self::Forbidden => write!(f, "may not be read by uid {}", rustix::process::geteuid().as_raw()),
             Self::NotAFile => f.write_str("is not a regular file"),
             Self::TooLong(limit) => write!(f, "is longer than {} KiB", limit / 1024),
             Self::Other(error) => write!(f, "cannot be read: {error}"),
@@ -58,14 +54,8 @@ pub(super) fn read(path: &Path, limit: usize) -> Result<Zeroizing<Vec<u8>>, Unre
     }
     let expected = usize::try_from(metadata.len()).map_or(limit, |length| length.min(limit));
     let mut bytes = Zeroizing::new(Vec::with_capacity(expected + 1));
-    File::open(path)?
-        .take(limit as u64 + 1)
-        .read_to_end(&mut bytes)?;
-    if bytes.len() > limit {
-        Err(Unreadable::TooLong(limit))
-    } else {
-        Ok(bytes)
-    }
+    File::open(path)?.take(limit as u64 + 1).read_to_end(&mut bytes)?;
+    if bytes.len() > limit { Err(Unreadable::TooLong(limit)) } else { Ok(bytes) }
 }
 
 /// A secret that fills a file; white space at its end is cut off. The error reads on behind the file's name.

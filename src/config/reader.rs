@@ -27,38 +27,20 @@ pub(super) struct Document<'a> {
 
 impl<'a> Document<'a> {
     pub(super) fn new(file: &'a Path, text: &'a str, surroundings: &'a Surroundings) -> Self {
-        Self {
-            file,
-            text,
-            surroundings,
-            asked: RefCell::default(),
-        }
+        Self { file, text, surroundings, asked: RefCell::default() }
     }
 
     /// The whole file as a section without a name.
     pub(super) fn parse(&'a self) -> Result<Section<'a>, ConfigError> {
         let table = DeTable::parse(self.text).map_err(|error| self.broken(&error))?;
-        Ok(Section {
-            document: self,
-            name: String::new(),
-            line: None,
-            table: table.into_inner(),
-        })
+        Ok(Section { document: self, name: String::new(), line: None, table: table.into_inner() })
     }
 
     /// Every key that was asked for, sections aside.
     pub(super) fn asked(&self) -> BTreeSet<String> {
         let asked = self.asked.borrow();
-        let is_section = |key: &str| {
-            asked
-                .iter()
-                .any(|other| other.starts_with(&format!("{key}.")))
-        };
-        asked
-            .iter()
-            .filter(|key| !is_section(key))
-            .cloned()
-            .collect()
+        let is_section = |key: &str| asked.iter().any(|other| other.starts_with(&format!("{key}.")));
+        asked.iter().filter(|key| !is_section(key)).cloned().collect()
     }
 
     fn wrong(
@@ -82,13 +64,9 @@ impl<'a> Document<'a> {
         let at = error.span().map(|span| span.start);
         let (found, wanted) = match error.message() {
             "duplicate key" => ("duplicate key", "it once"),
-            message => message
-                .split_once(", expected ")
-                .unwrap_or((message, "valid TOML")),
+            message => message.split_once(", expected ").unwrap_or((message, "valid TOML")),
         };
-        let key = at
-            .and_then(|at| key_around(self.text, at))
-            .unwrap_or_default();
+        let key = at.and_then(|at| key_around(self.text, at)).unwrap_or_default();
         self.wrong(
             at.map(|at| line_of(self.text, at)),
             &key,
@@ -147,30 +125,15 @@ impl<'a> Section<'a> {
         self.document.wrong(self.line, &self.name, found, wanted)
     }
 
-    fn entry(
-        &self,
-        key: &str,
-        found: Option<(Spanned<DeString<'a>>, Spanned<DeValue<'a>>)>,
-    ) -> Entry<'a> {
+    fn entry(&self, key: &str, found: Option<(Spanned<DeString<'a>>, Spanned<DeValue<'a>>)>) -> Entry<'a> {
         let (line, value) = match found {
-            Some((name, value)) => (
-                Some(line_of(self.document.text, name.span().start)),
-                Some(value.into_inner()),
-            ),
+            Some((name, value)) => {
+                (Some(line_of(self.document.text, name.span().start)), Some(value.into_inner()))
+            }
             None => (self.line, None),
         };
-        let key = if self.name.is_empty() {
-            key.to_owned()
-        } else {
-            format!("{}.{key}", self.name)
-        };
-        Entry {
-            document: self.document,
-            key,
-            line,
-            value,
-            visibility: Visibility::Shown,
-        }
+        let key = if self.name.is_empty() { key.to_owned() } else { format!("{}.{key}", self.name) };
+        Entry { document: self.document, key, line, value, visibility: Visibility::Shown }
     }
 }
 
@@ -202,32 +165,17 @@ impl<'a> Entry<'a> {
 
     /// The same, of which no message repeats the value.
     pub(super) fn hidden(self) -> Self {
-        Self {
-            visibility: Visibility::Hidden,
-            ..self
-        }
+        Self { visibility: Visibility::Hidden, ..self }
     }
 
     /// The same, of which no message repeats the value if it looks like that.
     pub(super) fn hidden_if(self, looks: impl FnOnce(&str) -> bool) -> Self {
-        if self
-            .value
-            .as_ref()
-            .and_then(DeValue::as_str)
-            .is_some_and(looks)
-        {
-            self.hidden()
-        } else {
-            self
-        }
+        if self.value.as_ref().and_then(DeValue::as_str).is_some_and(looks) { self.hidden() } else { self }
     }
 
     /// The same, which messages call by its section: for a name that may be a misplaced secret.
     pub(super) fn of_section(self, section: &str) -> Self {
-        Self {
-            key: section.to_owned(),
-            ..self
-        }
+        Self { key: section.to_owned(), ..self }
     }
 
     pub(super) fn surroundings(&self) -> &'a Surroundings {
@@ -241,12 +189,7 @@ impl<'a> Entry<'a> {
             Some(DeValue::Table(table)) => table,
             Some(_) => return Err(self.refuse("a table")),
         };
-        Ok(Section {
-            document: self.document,
-            name: self.key,
-            line: self.line,
-            table,
-        })
+        Ok(Section { document: self.document, name: self.key, line: self.line, table })
     }
 
     /// A string that `parse` understands.
@@ -264,27 +207,17 @@ impl<'a> Entry<'a> {
 
     pub(super) fn number(&self, range: RangeInclusive<u32>) -> Result<Option<u32>, ConfigError> {
         let wanted = format!("a whole number from {} to {}", range.start(), range.end());
-        self.value(wanted, |value| {
-            whole_number(value).filter(|number| range.contains(number))
-        })
+        self.value(wanted, |value| whole_number(value).filter(|number| range.contains(number)))
     }
 
-    pub(super) fn duration(
-        &self,
-        range: RangeInclusive<Duration>,
-    ) -> Result<Option<Duration>, ConfigError> {
+    pub(super) fn duration(&self, range: RangeInclusive<Duration>) -> Result<Option<Duration>, ConfigError> {
         let least = duration::Shown(*range.start());
         let wanted = if *range.end() == duration::LONGEST {
             format!("a duration of {least} or more, such as \"24h\"")
         } else {
-            format!(
-                "a duration from {least} to {}, such as \"{least}\"",
-                duration::Shown(*range.end())
-            )
+            format!("a duration from {least} to {}, such as \"{least}\"", duration::Shown(*range.end()))
         };
-        self.text(wanted, |text| {
-            duration::parse(text).filter(|duration| range.contains(duration))
-        })
+        self.text(wanted, |text| duration::parse(text).filter(|duration| range.contains(duration)))
     }
 
     /// An absolute path; a relative one starts in the folder of the configuration file.
@@ -297,10 +230,7 @@ impl<'a> Entry<'a> {
     }
 
     /// The elements of an array, each an entry with this one's name and line.
-    pub(super) fn elements(
-        &self,
-        wanted: impl Display,
-    ) -> Result<Option<Vec<Entry<'a>>>, ConfigError> {
+    pub(super) fn elements(&self, wanted: impl Display) -> Result<Option<Vec<Entry<'a>>>, ConfigError> {
         self.value(wanted, |value| {
             let element = |value: &Spanned<DeValue<'a>>| Entry {
                 document: self.document,
@@ -327,13 +257,10 @@ impl<'a> Entry<'a> {
 
     /// A complaint that shows the value, unless it is hidden.
     pub(super) fn refuse(&self, wanted: impl Display) -> ConfigError {
-        let found =
-            self.value
-                .as_ref()
-                .map_or("nothing".to_owned(), |value| match self.visibility {
-                    Visibility::Shown => shown_value(value),
-                    Visibility::Hidden => kind(value).to_owned(),
-                });
+        let found = self.value.as_ref().map_or("nothing".to_owned(), |value| match self.visibility {
+            Visibility::Shown => shown_value(value),
+            Visibility::Hidden => kind(value).to_owned(),
+        });
         self.wrong(format!("found {found}"), format!("wanted {wanted}"))
     }
 
@@ -366,11 +293,7 @@ pub(super) fn whole_number(value: &DeValue<'_>) -> Option<u32> {
 
 /// Counted from 1.
 pub(super) fn line_of(text: &str, offset: usize) -> usize {
-    text.bytes()
-        .take(offset)
-        .filter(|byte| *byte == b'\n')
-        .count()
-        + 1
+    text.bytes().take(offset).filter(|byte| *byte == b'\n').count() + 1
 }
 
 fn shown_value(value: &DeValue<'_>) -> String {
@@ -397,11 +320,7 @@ fn kind(value: &DeValue<'_>) -> &'static str {
 
 /// A key's name as a file would have to write it.
 fn shown_name(name: &str) -> String {
-    if is_bare(name) {
-        shorten(name, 40)
-    } else {
-        shorten(&format!("{name:?}"), 40)
-    }
+    if is_bare(name) { shorten(name, 40) } else { shorten(&format!("{name:?}"), 40) }
 }
 
 fn shorten(text: &str, most: usize) -> String {
@@ -412,10 +331,7 @@ fn shorten(text: &str, most: usize) -> String {
 }
 
 fn is_bare(name: &str) -> bool {
-    !name.is_empty()
-        && name
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
+    !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
 }
 
 /// The key that a misspelt one was meant to be: a near one of the same section, or the same name in another.
@@ -424,10 +340,7 @@ fn suggestion(name: &str, here: &[&'static str]) -> String {
     if let Some((_, key)) = near.filter(|(steps, key)| *steps <= key.len().div_ceil(3)) {
         return format!("did you mean {key}?");
     }
-    match super::keys()
-        .iter()
-        .find(|key| key.rsplit('.').next() == Some(name))
-    {
+    match super::keys().iter().find(|key| key.rsplit('.').next() == Some(name)) {
         Some(key) if !key.contains('.') => format!("{key} belongs above the first [section]"),
         Some(key) => format!("did you mean {key}?"),
         None => format!("known here: {}", here.join(", ")),
@@ -457,9 +370,7 @@ fn key_around(text: &str, offset: usize) -> Option<String> {
         return Some(section.to_owned());
     }
     let name = line.split_once('=')?.0.trim();
-    let known = super::keys()
-        .iter()
-        .any(|key| key.rsplit('.').next() == Some(name));
+    let known = super::keys().iter().any(|key| key.rsplit('.').next() == Some(name));
     let section = text[..line_starts_at].lines().rev().find_map(header);
     known.then(|| section.map_or(name.to_owned(), |section| format!("{section}.{name}")))
 }

@@ -10,8 +10,8 @@ use super::error::ConfigError;
 use super::files;
 use super::reader::{Document, Entry, Section, at_most_one, whole_number};
 use super::{
-    Account, ApiKeySource, BaseUrl, Bearer, Ecobee, KeySource, Notify, Principal, Refresh,
-    Settings, Socket, Store, WebhookUrl, duration,
+    Account, ApiKeySource, BaseUrl, Bearer, Ecobee, KeySource, Notify, Principal, Refresh, Settings, Socket,
+    Store, WebhookUrl, duration,
 };
 use crate::secret::Secret;
 
@@ -21,16 +21,15 @@ const HOUR: Duration = Duration::from_secs(60 * 60);
 
 impl Settings {
     pub(super) fn read(document: &Document<'_>) -> Result<Self, ConfigError> {
-        let [default, ecobee, socket, store, refresh, notify, accounts] =
-            document.parse()?.read([
-                "default-account",
-                "ecobee",
-                "socket",
-                "store",
-                "refresh",
-                "notify",
-                "accounts",
-            ])?;
+        let [default, ecobee, socket, store, refresh, notify, accounts] = document.parse()?.read([
+            "default-account",
+            "ecobee",
+            "socket",
+            "store",
+            "refresh",
+            "notify",
+            "accounts",
+        ])?;
         let accounts = read_accounts(accounts.section()?)?;
         Ok(Self {
             source: document.file.to_owned(),
@@ -47,8 +46,7 @@ impl Settings {
 
 impl Ecobee {
     fn read(mut section: Section<'_>) -> Result<Self, ConfigError> {
-        let [url, request_timeout, ca_file] =
-            section.read(["url", "request-timeout", "ca-file"])?;
+        let [url, request_timeout, ca_file] = section.read(["url", "request-timeout", "ca-file"])?;
         let default = Self::default();
         Ok(Self {
             url: url
@@ -65,19 +63,15 @@ impl Ecobee {
 
 impl Socket {
     fn read(mut section: Section<'_>) -> Result<Self, ConfigError> {
-        let [path, mode, group, allow_world] =
-            section.read(["path", "mode", "group", "allow-world"])?;
+        let [path, mode, group, allow_world] = section.read(["path", "mode", "group", "allow-world"])?;
         let world = allow_world.boolean()?.unwrap_or(false);
         let bits = mode
-            .text(
-                "octal digits up to 0777 in quotes, such as \"0660\"",
-                permission_bits,
-            )?
+            .text("octal digits up to 0777 in quotes, such as \"0660\"", permission_bits)?
             .unwrap_or(0o660);
         if bits & 0o007 != 0 && !world {
-            return Err(mode.refuse(
-                "no permission for the world, such as \"0660\", or allow-world = true beside it",
-            ));
+            return Err(
+                mode.refuse("no permission for the world, such as \"0660\", or allow-world = true beside it")
+            );
         }
         let place = path.path()?.or_else(|| section.surroundings().socket());
         Ok(Self {
@@ -88,9 +82,7 @@ impl Socket {
                 )
             })?,
             mode: bits,
-            group: group.text("the name of a group", |text| {
-                is_name(text).then(|| text.to_owned())
-            })?,
+            group: group.text("the name of a group", |text| is_name(text).then(|| text.to_owned()))?,
             allow_world: world,
         })
     }
@@ -98,8 +90,7 @@ impl Socket {
 
 impl Store {
     fn read(mut section: Section<'_>) -> Result<Self, ConfigError> {
-        let [directory, credential, file] =
-            section.read(["directory", "key-credential", "key-file"])?;
+        let [directory, credential, file] = section.read(["directory", "key-credential", "key-file"])?;
         let place = directory.path()?.or_else(|| section.surroundings().state());
         Ok(Self {
             directory: place.ok_or_else(|| {
@@ -118,41 +109,24 @@ impl Refresh {
         let [ahead, retry_initial, retry_max, refusals] =
             section.read(["ahead", "retry-initial", "retry-max", "refusals-before-pin"])?;
         let default = Self::default();
-        let initial = retry_initial
-            .duration(SECOND..=MINUTE)?
-            .unwrap_or(default.retry_initial);
-        let max = retry_max
-            .duration(SECOND..=HOUR)?
-            .unwrap_or(default.retry_max);
+        let initial = retry_initial.duration(SECOND..=MINUTE)?.unwrap_or(default.retry_initial);
+        let max = retry_max.duration(SECOND..=HOUR)?.unwrap_or(default.retry_max);
         if max < initial {
-            return Err(retry_max.refuse(format!(
-                "no less than retry-initial, which is {}",
-                duration::Shown(initial)
-            )));
+            return Err(retry_max
+                .refuse(format!("no less than retry-initial, which is {}", duration::Shown(initial))));
         }
         Ok(Self {
-            ahead: ahead
-                .duration(MINUTE..=30 * MINUTE)?
-                .unwrap_or(default.ahead),
+            ahead: ahead.duration(MINUTE..=30 * MINUTE)?.unwrap_or(default.ahead),
             retry_initial: initial,
             retry_max: max,
-            refusals_before_pin: refusals
-                .number(1..=100)?
-                .unwrap_or(default.refusals_before_pin),
+            refusals_before_pin: refusals.number(1..=100)?.unwrap_or(default.refusals_before_pin),
         })
     }
 }
 
 impl Notify {
     fn read(mut section: Section<'_>) -> Result<Self, ConfigError> {
-        let [
-            webhook,
-            headers,
-            bearer_file,
-            bearer_credential,
-            command,
-            remind_every,
-        ] = section.read([
+        let [webhook, headers, bearer_file, bearer_credential, command, remind_every] = section.read([
             "webhook",
             "webhook-headers",
             "webhook-bearer-file",
@@ -163,9 +137,7 @@ impl Notify {
         let webhook_headers = read_headers(headers)?;
         let webhook_bearer = read_bearer(&bearer_file, &bearer_credential, &webhook_headers)?;
         Ok(Self {
-            webhook: webhook
-                .hidden()
-                .text(WebhookUrl::WANTED, |text| text.parse().ok())?,
+            webhook: webhook.hidden().text(WebhookUrl::WANTED, |text| text.parse().ok())?,
             webhook_headers,
             webhook_bearer,
             command: read_command(&command)?,
@@ -188,35 +160,27 @@ impl Account {
         ])?;
         at_most_one(&[&file, &credential, &inline])?;
         let inline = inline.hidden();
-        let (api_key, api_key_source) = if let Some((entry, source)) =
-            read_key_source(&file, &credential)?
-        {
-            (
-                read_secret(entry, &source, "an API key")?,
-                ApiKeySource::Kept(source),
-            )
-        } else if let Some(key) =
-            inline.text("an API key in quotes", |text| Some(Secret::new(text)))?
-        {
+        let (api_key, api_key_source) = if let Some((entry, source)) = read_key_source(&file, &credential)? {
+            (read_secret(entry, &source, "an API key")?, ApiKeySource::Kept(source))
+        } else if let Some(key) = inline.text("an API key in quotes", |text| Some(Secret::new(text)))? {
             let checked = files::checked_secret(key.expose().as_bytes());
             (
-                checked
-                    .map_err(|why| inline.wrong(format!("the key {why}"), "wanted an API key"))?,
+                checked.map_err(|why| inline.wrong(format!("the key {why}"), "wanted an API key"))?,
                 ApiKeySource::Inline,
             )
         } else {
-            return Err(section.wrong(
-                "found no API key",
-                "wanted one of api-key-file, api-key-credential, api-key",
-            ));
+            return Err(
+                section.wrong("found no API key", "wanted one of api-key-file, api-key-credential, api-key")
+            );
         };
         Ok(Self {
             api_key,
             api_key_source,
             scope: scope
-                .text("smartRead, smartWrite, ems or several of them, joined by commas without spaces", |text| {
-                    is_scope(text).then(|| text.to_owned())
-                })?
+                .text(
+                    "smartRead, smartWrite, ems or several of them, joined by commas without spaces",
+                    |text| is_scope(text).then(|| text.to_owned()),
+                )?
                 .unwrap_or_else(|| "smartWrite".to_owned()),
             allow_users: read_principals(&allow_users)?,
             allow_groups: read_principals(&allow_groups)?,
@@ -227,10 +191,9 @@ impl Account {
 fn read_accounts(section: Section<'_>) -> Result<BTreeMap<String, Account>, ConfigError> {
     let account = |(name, entry): (String, Entry<'_>)| {
         if !is_account_name(&name) {
-            return Err(entry.wrong(
-                "not a name for an account",
-                "wanted 1 to 32 of the characters a-z, 0-9 and -",
-            ));
+            return Err(
+                entry.wrong("not a name for an account", "wanted 1 to 32 of the characters a-z, 0-9 and -")
+            );
         }
         Ok((name, Account::read(entry.section()?)?))
     };
@@ -244,20 +207,11 @@ fn read_default_account(
 ) -> Result<Option<String>, ConfigError> {
     let names: Vec<_> = accounts.keys().map(String::as_str).collect();
     let wanted = match names[..] {
-        [] => "the name of an account, and the file has none yet: add a section [accounts.NAME]"
-            .to_owned(),
+        [] => "the name of an account, and the file has none yet: add a section [accounts.NAME]".to_owned(),
         _ => format!("the name of an account of this file: {}", names.join(", ")),
     };
-    let given = entry.text(wanted, |text| {
-        accounts.contains_key(text).then(|| text.to_owned())
-    })?;
-    Ok(given.or_else(|| {
-        if let [only] = names[..] {
-            Some(only.to_owned())
-        } else {
-            None
-        }
-    }))
+    let given = entry.text(wanted, |text| accounts.contains_key(text).then(|| text.to_owned()))?;
+    Ok(given.or_else(|| if let [only] = names[..] { Some(only.to_owned()) } else { None }))
 }
 
 /// Which of two keys names the file of a secret, and which file.
@@ -270,9 +224,8 @@ fn read_key_source<'e, 'a>(
         return Ok(Some((file, KeySource::File(path))));
     }
     let name = credential.text("the name of a credential, without a slash", |text| {
-        let is_file_name = !matches!(text, "" | "." | "..")
-            && !text.contains('/')
-            && !text.contains(char::is_control);
+        let is_file_name =
+            !matches!(text, "" | "." | "..") && !text.contains('/') && !text.contains(char::is_control);
         is_file_name.then(|| text.to_owned())
     })?;
     let Some(name) = name else { return Ok(None) };
@@ -282,22 +235,14 @@ fn read_key_source<'e, 'a>(
             "wanted a start by a systemd unit with LoadCredential= or LoadCredentialEncrypted=, or a file instead",
         )
     })?;
-    Ok(Some((
-        credential,
-        KeySource::Credential {
-            path: folder.join(&name),
-            name,
-        },
-    )))
+    Ok(Some((credential, KeySource::Credential { path: folder.join(&name), name })))
 }
 
 fn read_secret(entry: &Entry<'_>, source: &KeySource, what: &str) -> Result<Secret, ConfigError> {
     let path = source.path();
     files::read_secret(path).map_err(|why| {
-        entry.wrong(
-            format!("{} {why}", path.display()),
-            format!("wanted a file with {what} and nothing else"),
-        )
+        entry
+            .wrong(format!("{} {why}", path.display()), format!("wanted a file with {what} and nothing else"))
     })
 }
 
@@ -309,19 +254,12 @@ fn read_bearer(
     let Some((entry, source)) = read_key_source(file, credential)? else {
         return Ok(None);
     };
-    if headers
-        .iter()
-        .any(|(name, _)| name.eq_ignore_ascii_case(AUTHORIZATION.as_str()))
-    {
-        return Err(entry.wrong(
-            "stands beside an Authorization in webhook-headers",
-            "wanted only one of the two",
-        ));
+    if headers.iter().any(|(name, _)| name.eq_ignore_ascii_case(AUTHORIZATION.as_str())) {
+        return Err(
+            entry.wrong("stands beside an Authorization in webhook-headers", "wanted only one of the two")
+        );
     }
-    Ok(Some(Bearer {
-        token: read_secret(entry, &source, "a bearer token")?,
-        source,
-    }))
+    Ok(Some(Bearer { token: read_secret(entry, &source, "a bearer token")?, source }))
 }
 
 fn read_headers(headers: Entry<'_>) -> Result<Vec<(String, Secret)>, ConfigError> {
@@ -334,23 +272,13 @@ fn read_headers(headers: Entry<'_>) -> Result<Vec<(String, Secret)>, ConfigError
                 .of_section("notify.webhook-headers")
                 .wrong("found a name that HTTP does not know", wanted));
         }
-        if read
-            .iter()
-            .any(|(other, _)| other.eq_ignore_ascii_case(&name))
-        {
-            return Err(entry.wrong(
-                "found the same header field twice",
-                "wanted it once, in whatever case",
-            ));
+        if read.iter().any(|(other, _)| other.eq_ignore_ascii_case(&name)) {
+            return Err(entry.wrong("found the same header field twice", "wanted it once, in whatever case"));
         }
-        let value = entry.hidden().text(
-            "the value of an HTTP header field: visible ASCII and spaces",
-            |text| {
-                HeaderValue::from_str(text)
-                    .is_ok()
-                    .then(|| Secret::new(text))
-            },
-        )?;
+        let value =
+            entry.hidden().text("the value of an HTTP header field: visible ASCII and spaces", |text| {
+                HeaderValue::from_str(text).is_ok().then(|| Secret::new(text))
+            })?;
         read.extend(value.map(|value| (name, value)));
     }
     Ok(read)
@@ -365,9 +293,9 @@ fn read_command(entry: &Entry<'_>) -> Result<Option<Vec<String>>, ConfigError> {
     let mut words = Vec::new();
     for element in elements {
         let is_command = words.is_empty();
-        words.extend(element.text(wanted, |text| {
-            word(text).filter(|word| !is_command || word.starts_with('/'))
-        })?);
+        words.extend(
+            element.text(wanted, |text| word(text).filter(|word| !is_command || word.starts_with('/')))?,
+        );
     }
     if words.is_empty() {
         Err(entry.wrong("found an empty list", format!("wanted {wanted}")))
@@ -378,8 +306,7 @@ fn read_command(entry: &Entry<'_>) -> Result<Option<Vec<String>>, ConfigError> {
 
 /// An empty list could be meant for nobody and for everybody, so it is refused.
 fn read_principals(entry: &Entry<'_>) -> Result<Vec<Principal>, ConfigError> {
-    let Some(elements) = entry.elements("a list of names or numbers, such as [\"alice\", 1000]")?
-    else {
+    let Some(elements) = entry.elements("a list of names or numbers, such as [\"alice\", 1000]")? else {
         return Ok(Vec::new());
     };
     if elements.is_empty() {
@@ -388,12 +315,8 @@ fn read_principals(entry: &Entry<'_>) -> Result<Vec<Principal>, ConfigError> {
             "wanted at least one name or number; without the key, whoever may connect",
         ));
     }
-    let principal =
-        |element: Entry<'_>| element.value("a name, or a number below 4294967295", principal);
-    elements
-        .into_iter()
-        .filter_map(|element| principal(element).transpose())
-        .collect()
+    let principal = |element: Entry<'_>| element.value("a name, or a number below 4294967295", principal);
+    elements.into_iter().filter_map(|element| principal(element).transpose()).collect()
 }
 
 fn principal(value: &DeValue<'_>) -> Option<Principal> {
@@ -421,19 +344,11 @@ fn is_account_name(name: &str) -> bool {
 
 fn is_scope(text: &str) -> bool {
     let parts: Vec<_> = text.split(',').collect();
-    let known = parts
-        .iter()
-        .all(|part| ["smartRead", "smartWrite", "ems"].contains(part));
-    known
-        && parts
-            .iter()
-            .enumerate()
-            .all(|(i, part)| !parts[..i].contains(part))
+    let known = parts.iter().all(|part| ["smartRead", "smartWrite", "ems"].contains(part));
+    known && parts.iter().enumerate().all(|(i, part)| !parts[..i].contains(part))
 }
 
 fn permission_bits(text: &str) -> Option<u32> {
     let octal = !text.is_empty() && text.bytes().all(|byte| (b'0'..=b'7').contains(&byte));
-    u32::from_str_radix(text, 8)
-        .ok()
-        .filter(|bits| octal && *bits <= 0o777)
+    u32::from_str_radix(text, 8).ok().filter(|bits| octal && *bits <= 0o777)
 }

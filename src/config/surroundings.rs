@@ -20,19 +20,14 @@ pub struct Surroundings {
 
 impl fmt::Debug for Surroundings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Surroundings")
-            .field("uid", &self.uid)
-            .finish_non_exhaustive()
+        f.debug_struct("Surroundings").field("uid", &self.uid).finish_non_exhaustive()
     }
 }
 
 impl Surroundings {
     /// Those of this process.
     pub fn of_this_process() -> Self {
-        Self {
-            uid: rustix::process::geteuid().as_raw(),
-            env: Box::new(|name| std::env::var_os(name)),
-        }
+        Self { uid: rustix::process::geteuid().as_raw(), env: Box::new(|name| std::env::var_os(name)) }
     }
 
     /// A person, as opposed to root, a system user, `nobody` or one of systemd's dynamic users.
@@ -42,9 +37,7 @@ impl Surroundings {
 
     /// A variable that is taken only if it holds an absolute path, as the XDG specification asks.
     fn folder(&self, variable: &str) -> Option<PathBuf> {
-        (self.env)(variable)
-            .map(PathBuf::from)
-            .filter(|path| path.is_absolute())
+        (self.env)(variable).map(PathBuf::from).filter(|path| path.is_absolute())
     }
 
     fn in_home(&self, below: &str) -> Option<PathBuf> {
@@ -66,9 +59,7 @@ impl Surroundings {
             return Some(given);
         }
         if self.is_person() {
-            let home = self
-                .folder("XDG_STATE_HOME")
-                .or_else(|| self.in_home(".local/state"))?;
+            let home = self.folder("XDG_STATE_HOME").or_else(|| self.in_home(".local/state"))?;
             Some(home.join("ecobee-tokend"))
         } else {
             Some(PathBuf::from("/var/lib/ecobee-tokend"))
@@ -94,10 +85,6 @@ pub fn default_path(surroundings: &Surroundings) -> Result<PathBuf, ConfigError>
     if !surroundings.is_person() {
         return Ok(PathBuf::from("/etc/ecobee-tokend/config.toml"));
     }
-    let home = surroundings
-        .folder("XDG_CONFIG_HOME")
-        .or_else(|| surroundings.in_home(".config"));
-    Ok(home
-        .ok_or(ConfigError::NoDefaultPath)?
-        .join("ecobee-tokend/config.toml"))
+    let home = surroundings.folder("XDG_CONFIG_HOME").or_else(|| surroundings.in_home(".config"));
+    Ok(home.ok_or(ConfigError::NoDefaultPath)?.join("ecobee-tokend/config.toml"))
 }

@@ -14,7 +14,8 @@ pub struct BaseUrl(String);
 
 impl BaseUrl {
     /// What may stand where a base URL is wanted.
-    pub(super) const WANTED: &str = "https://HOST[:PORT][/PATH], or http:// for a loopback address only; no user, no query, no fragment";
+    pub(super) const WANTED: &str =
+        "https://HOST[:PORT][/PATH], or http:// for a loopback address only; no user, no query, no fragment";
 
     /// The real one.
     pub(super) fn ecobee() -> Self {
@@ -37,9 +38,7 @@ impl FromStr for BaseUrl {
     type Err = UrlError;
 
     fn from_str(text: &str) -> Result<Self, UrlError> {
-        let uri = web_address(text)
-            .filter(|uri| uri.query().is_none())
-            .ok_or(UrlError(Self::WANTED))?;
+        let uri = web_address(text).filter(|uri| uri.query().is_none()).ok_or(UrlError(Self::WANTED))?;
         let host = uri.host().unwrap_or_default();
         if uri.scheme_str() == Some("http") && !is_loopback(host) {
             return Err(UrlError(Self::WANTED));
@@ -56,8 +55,7 @@ pub struct WebhookUrl(Uri);
 
 impl WebhookUrl {
     /// What may stand where a webhook is wanted.
-    pub(super) const WANTED: &str =
-        "http:// or https://HOST[:PORT][/PATH][?QUERY]; no user, no fragment";
+    pub(super) const WANTED: &str = "http:// or https://HOST[:PORT][/PATH][?QUERY]; no user, no fragment";
 
     /// The whole address: for the wire, never for a message.
     pub fn expose(&self) -> &Uri {
@@ -67,10 +65,7 @@ impl WebhookUrl {
 
 impl fmt::Debug for WebhookUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (scheme, host) = (
-            self.0.scheme_str().unwrap_or_default(),
-            self.0.host().unwrap_or_default(),
-        );
+        let (scheme, host) = (self.0.scheme_str().unwrap_or_default(), self.0.host().unwrap_or_default());
         write!(f, "{scheme}://{host}/[secret]")
     }
 }
@@ -98,9 +93,7 @@ impl std::error::Error for UrlError {}
 /// An absolute http or https address with a host, a sound port if any, no user and no fragment.
 fn web_address(text: &str) -> Option<Uri> {
     let uri: Uri = text.parse().ok().filter(|_| !text.contains('#'))?;
-    let authority = uri
-        .authority()
-        .filter(|authority| !authority.as_str().contains('@'))?;
+    let authority = uri.authority().filter(|authority| !authority.as_str().contains('@'))?;
     let port = authority.as_str().strip_prefix(authority.host())?;
     let sound_port = port.is_empty() || authority.port_u16().is_some_and(|port| port != 0);
     let web = matches!(uri.scheme_str(), Some("http" | "https"));
@@ -108,15 +101,8 @@ fn web_address(text: &str) -> Option<Uri> {
 }
 
 fn is_loopback(host: &str) -> bool {
-    let bare = host
-        .strip_prefix('[')
-        .and_then(|host| host.strip_suffix(']'))
-        .unwrap_or(host);
+    let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
     host.eq_ignore_ascii_case("localhost")
-        || host
-            .parse()
-            .is_ok_and(|address: Ipv4Addr| address.is_loopback())
-        || bare
-            .parse()
-            .is_ok_and(|address: Ipv6Addr| address.is_loopback())
+        || host.parse().is_ok_and(|address: Ipv4Addr| address.is_loopback())
+        || bare.parse().is_ok_and(|address: Ipv6Addr| address.is_loopback())
 }

@@ -7,6 +7,7 @@ use super::grant::{Access, Attempt, Doubt, Phase, Standing};
 use super::ledger::SAVE_PATIENCE;
 use super::plan::{LONGEST_MIN_TTL_UNKNOWN, Lease};
 use super::{Action, Answer, Ask, Keeper, Moment, News, Problem, RequestId, SaveId, Season, Told, Want};
+use crate::secret::Secret;
 
 /// How long a request waits for what is under way, unless it says otherwise.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -34,9 +35,9 @@ pub(super) struct Waiter {
 /// What a waiting request needs.
 #[derive(Debug)]
 enum Need {
-    /// A token with a serial number above `newer_than`, promised for `min_ttl`. `written`: the save after which
+    /// A token with a serial number above `newer_than`, if any, promised for `min_ttl`. `written`: the save after which
     /// a promise that moved the refresh may be given, and the moment from which it is given all the same.
-    Token { min_ttl: Duration, told: Told, newer_than: u64, written: Option<(SaveId, Moment)> },
+    Token { min_ttl: Duration, told: Told, newer_than: Option<u64>, written: Option<(SaveId, Moment)> },
     /// A PIN with a serial number above `newer_than`.
     Pin { newer_than: u64 },
 }
@@ -58,28 +59,7 @@ enum Verdict {
 impl Keeper {
     /// A client asks. It is answered in this step or becomes a waiter.
     pub(super) fn asked(&mut self, now: Moment, request: RequestId, ask: &Ask) {
-        let admitted = match ask.want {
-            Want::Token { min_ttl, told } => self.admit_reader(now, min_ttl, told, 0, ask),
-            Want::Refresh { min_ttl } => self
-                .force(now, ask.uid)
-                .and_then(|()| self.admit_reader(now, min_ttl, Told::Lifetime, self.access_serial(), ask)),
-            Want::Rejected { ref token, min_ttl } => {
-                let is_current = self
-                    .phase
-                    .grant()
-                    .and_then(|grant| grant.access.as_ref())
-                    .is_some_and(|access| access.token.token == *token);
-                if is_current {
-                    self.rejected(now, ask.uid).and_then(|()| {
-                        self.admit_reader(now, min_ttl, Told::Lifetime, self.access_serial(), ask)
-                    })
-                } else {
-                    self.admit_reader(now, min_ttl, Told::Lifetime, 0, ask)
-                }
-            }
-            Want::Authorize => self.admit_authorize(now),
-        };
-        let need = match admitted {
+        let need = match self.admit(now, ask) {
             Ok(need) => need,
             Err(problem) => {
                 self.out.push(Action::Answer(request, Answer::Problem(problem)));
@@ -100,8 +80,47 @@ impl Keeper {
         }
     }
 
-    fn access_serial(&self) -> u64 {
-        self.phase.grant().and_then(|grant| grant.access.as_ref()).map_or(0, |access| access.serial)
+    fn admit(&mut self, now: Moment, ask: &Ask) -> Result<Need, Problem> {
+        match ask.want {
+            Want::Token { min_ttl, told } => self.admit_reader(now, min_ttl, told, ask),
+            Want::Refresh { min_ttl } => {
+                self.allow(min_ttl)?;
+                self.force(now, ask.uid)?;
+                Ok(self.need_newer(min_ttl))
+            }
+            Want::Rejected { ref token, min_ttl } if self.is_current(token) => {
+                self.allow(min_ttl)?;
+                self.rejected(now, ask.uid)?;
+                Ok(self.need_newer(min_ttl))
+            }
+            Want::Rejected { min_ttl, .. } => self.admit_reader(now, min_ttl, Told::Lifetime, ask),
+            Want::Authorize => self.admit_authorize(now),
+        }
+    }
+
+    fn is_current(&self, token: &Secret) -> bool {
+        self.phase
+            .grant()
+            .and_then(|grant| grant.access.as_ref())
+            .is_some_and(|access| access.token.token == *token)
+    }
+
+    /// A token newer than any that a client can have seen.
+    fn need_newer(&self, min_ttl: Duration) -> Need {
+        let newer_than = match &self.phase {
+            // Nobody has seen the one that is on its way to the disk.
+            Phase::Saving { .. } => None,
+            Phase::Absent
+            | Phase::Authorized { .. }
+            | Phase::Marking { .. }
+            | Phase::Refreshing { .. }
+            | Phase::Retrying { .. }
+            | Phase::Refused { .. } => {
+                let access = self.phase.grant().and_then(|grant| grant.access.as_ref());
+                Some(access.map_or(0, |access| access.serial))
+            }
+        };
+        Need::Token { min_ttl, told: Told::Lifetime, newer_than, written: None }
     }
 
     /// The longest `min_ttl` that makes sense for this account.
@@ -123,22 +142,23 @@ impl Keeper {
             .max()
     }
 
+    fn allow(&self, min_ttl: Duration) -> Result<(), Problem> {
+        let most = self.longest_min_ttl();
+        if min_ttl > most { Err(Problem::MinTtlTooLong { most }) } else { Ok(()) }
+    }
+
     fn admit_reader(
         &mut self,
         now: Moment,
         min_ttl: Duration,
         told: Told,
-        newer_than: u64,
         ask: &Ask,
     ) -> Result<Need, Problem> {
-        let most = self.longest_min_ttl();
-        if min_ttl > most {
-            return Err(Problem::MinTtlTooLong { most });
-        }
-        if !min_ttl.is_zero() && newer_than == 0 {
+        self.allow(min_ttl)?;
+        if !min_ttl.is_zero() {
             self.bring_forward_for(now, min_ttl, now + ask.wait.unwrap_or(PATIENCE), ask.uid)?;
         }
-        Ok(Need::Token { min_ttl, told, newer_than, written: None })
+        Ok(Need::Token { min_ttl, told, newer_than: None, written: None })
     }
 
     /// Refreshes early for a promise that the present token cannot keep, where that breaks no other promise and
@@ -177,18 +197,15 @@ impl Keeper {
     /// A refresh is wanted at once. `Ok` when one is under way or has been ordered.
     pub(super) fn force(&mut self, now: Moment, uid: u32) -> Result<(), Problem> {
         if self.season == Season::Stopping {
-            return Err(Problem::Unavailable {
-                detail: "the daemon is stopping".to_owned(),
-                retry_after: SHORTLY,
-            });
+            return Err(stopping());
         }
         let held_until = match &self.phase {
             Phase::Absent => return Err(self.problem(now)),
             Phase::Marking { .. } | Phase::Refreshing { .. } | Phase::Saving { .. } => {
                 return Ok(());
             }
-            Phase::Retrying { not_before, .. } => *not_before,
-            Phase::Authorized { .. } | Phase::Refused { .. } => now,
+            Phase::Retrying { not_before, .. } | Phase::Refused { not_before, .. } => *not_before,
+            Phase::Authorized { .. } => now,
         };
         if now < held_until {
             return Err(self.problem(now));
@@ -227,10 +244,7 @@ impl Keeper {
 
     fn admit_authorize(&mut self, now: Moment) -> Result<Need, Problem> {
         if self.season == Season::Stopping {
-            return Err(Problem::Unavailable {
-                detail: "the daemon is stopping".to_owned(),
-                retry_after: SHORTLY,
-            });
+            return Err(stopping());
         }
         if let Some(allowed_at) = self.pin_asked_at.map(|last| last + AUTHORIZE_SPACING)
             && now < allowed_at
@@ -277,8 +291,11 @@ impl Keeper {
             }
         };
         match verdict {
-            Verdict::WaitUntil(_) if waiter.deadline <= now => {
-                Verdict::Give(Answer::Problem(self.problem(now)))
+            Verdict::WaitUntil(_) if waiter.deadline <= now || self.is_leaving() => {
+                Verdict::Give(Answer::Problem(match waiter.need {
+                    Need::Pin { .. } => self.no_pin(now),
+                    Need::Token { .. } => self.problem(now),
+                }))
             }
             Verdict::WaitUntil(at) => Verdict::WaitUntil(at.min(waiter.deadline)),
             given @ Verdict::Give(_) => given,
@@ -294,13 +311,32 @@ impl Keeper {
         if self.is_requesting_pin(now) || patience == Patience::Stated {
             Verdict::WaitUntil(Moment::from_millis(i64::MAX))
         } else {
-            let detail = match self.pins.last() {
-                Some((_, reason)) => format!("ecobee gave no PIN: {reason}"),
-                None => "ecobee gave no PIN".to_owned(),
-            };
-            let retry_after = self.authorize_allowed_after(now);
-            Verdict::Give(Answer::Problem(Problem::Unavailable { detail, retry_after }))
+            Verdict::Give(Answer::Problem(self.no_pin(now)))
         }
+    }
+
+    /// Why there is no PIN, and when to ask again.
+    fn no_pin(&self, now: Moment) -> Problem {
+        let detail = match self.pins.last() {
+            Some((_, reason)) => format!("ecobee gave no PIN: {reason}"),
+            None => "ecobee gave no PIN".to_owned(),
+        };
+        Problem::Unavailable { detail, retry_after: self.authorize_allowed_after(now) }
+    }
+
+    /// Whether somebody waits for a PIN as long as it takes.
+    pub(super) fn pin_is_waited_for(&self) -> bool {
+        self.waiters
+            .iter()
+            .any(|waiter| matches!(waiter.need, Need::Pin { .. }) && waiter.patience == Patience::Stated)
+    }
+
+    /// Whether the daemon stops and nothing is under way any more that could still answer anyone.
+    fn is_leaving(&self) -> bool {
+        self.season == Season::Stopping
+            && self.slot.is_none()
+            && !self.phase.is_writing()
+            && self.ledger.is_settled()
     }
 
     fn authorize_allowed_after(&self, now: Moment) -> Duration {
@@ -319,7 +355,7 @@ impl Keeper {
                 let Some(access) = grant.access.as_mut().filter(|access| access.lives(now)) else {
                     return if self.slot.is_some() { to_the_end } else { self.without_token(now, reader) };
                 };
-                if access.serial <= reader.newer_than {
+                if Some(access.serial) <= reader.newer_than {
                     return to_the_end;
                 }
                 if let Some((save, in_any_case_at)) = *written
@@ -356,14 +392,14 @@ impl Keeper {
                 }
                 Some(_) | None => to_the_end,
             },
-            Phase::Refreshing { attempt: Attempt::Slow, .. } if reader.newer_than > 0 => to_the_end,
+            Phase::Refreshing { attempt: Attempt::Slow, .. } if reader.newer_than.is_some() => to_the_end,
             Phase::Saving { .. } => to_the_end,
             Phase::Retrying { grant, at, .. } => {
                 let doubt = grant.doubt;
                 match grant
                     .access
                     .as_ref()
-                    .filter(|access| access.lives(now) && access.serial > reader.newer_than)
+                    .filter(|access| access.lives(now) && Some(access.serial) > reader.newer_than)
                 {
                     Some(access) => {
                         let left = match doubt {
@@ -412,6 +448,9 @@ impl Keeper {
                 ),
             };
         }
+        if self.season == Season::Stopping {
+            return stopping();
+        }
         match &self.phase {
             Phase::Retrying { grant, at, .. } => unavailable(
                 format!(
@@ -446,7 +485,7 @@ impl Keeper {
 struct Reader {
     min_ttl: Duration,
     told: Told,
-    newer_than: u64,
+    newer_than: Option<u64>,
     patience: Patience,
     deadline: Moment,
 }
@@ -454,8 +493,12 @@ struct Reader {
 impl Reader {
     /// Whether a token that is about to be replaced serves.
     fn takes_old(&self, access: &Access) -> bool {
-        self.min_ttl.is_zero() && access.serial > self.newer_than
+        self.min_ttl.is_zero() && Some(access.serial) > self.newer_than
     }
+}
+
+fn stopping() -> Problem {
+    Problem::Unavailable { detail: "the daemon is stopping".to_owned(), retry_after: SHORTLY }
 }
 
 fn give(access: &Access, promised: Duration) -> Verdict {

@@ -66,6 +66,19 @@ impl Grant {
         self.access.as_ref().filter(|access| access.lives(now))
     }
 
+    /// The refresh token and its predecessor, now that ecobee has taken the one that `attempt` shows and has given
+    /// `fresh`, or none.
+    fn succeeded_by(self, attempt: Attempt, fresh: Option<Secret>) -> (Secret, Option<Secret>) {
+        let used = match (attempt, self.previous) {
+            (Attempt::Previous, Some(previous)) => previous,
+            (Attempt::Usual | Attempt::Repeated | Attempt::Previous | Attempt::Slow, _) => self.refresh_token,
+        };
+        match fresh {
+            Some(fresh) if fresh != used => (fresh, Some(used)),
+            Some(_) | None => (used, None),
+        }
+    }
+
     /// Whether the disk holds an access token that a restart would serve though a refresh may have killed it.
     fn needs_mark(&self, now: Moment) -> bool {
         self.doubt == Doubt::None && self.access.as_ref().is_some_and(|access| now < access.expires_at)
@@ -100,8 +113,9 @@ pub(super) enum Phase {
     Saving { grant: Grant, save: SaveId, since: Moment, news: News },
     /// The last refresh failed. The next comes at `at`; not even a forced one before `not_before`.
     Retrying { grant: Grant, at: Moment, not_before: Moment },
-    /// ecobee refused the refresh token too often. It is tried again at `at`, while a person is awaited.
-    Refused { grant: Grant, at: Moment },
+    /// ecobee refused the refresh token too often. It is tried again at `at`, while a person is awaited; not even a
+    /// forced try comes before `not_before`.
+    Refused { grant: Grant, at: Moment, not_before: Moment },
 }
 
 impl Phase {
@@ -192,7 +206,7 @@ impl Keeper {
         } else if grant.refresh_token.is_empty() {
             Phase::Absent
         } else {
-            Phase::Refused { grant, at: now + FIRST_SLOW_RETRY }
+            Phase::Refused { grant, at: now + FIRST_SLOW_RETRY, not_before: now }
         };
     }
 
@@ -213,7 +227,7 @@ impl Keeper {
                     token: Rc::clone(&access.token),
                     issued_at: access.issued_at,
                     expires_at: access.expires_at,
-                    refresh_at: access.plan.refresh_at(),
+                    refresh_at: self.refresh_at(access),
                 }
             }),
             refresh_token: grant.refresh_token.clone(),
@@ -238,11 +252,11 @@ impl Keeper {
                 }
             }
             Phase::Retrying { grant, at, not_before } => self.advance_retrying(now, grant, at, not_before),
-            Phase::Refused { grant, at } => {
+            Phase::Refused { grant, at, not_before } => {
                 if at <= now && self.may_call() {
                     self.send_refresh(grant, Attempt::Slow, now);
                 } else {
-                    self.phase = Phase::Refused { grant, at };
+                    self.phase = Phase::Refused { grant, at, not_before };
                 }
             }
             refreshing @ Phase::Refreshing { .. } => self.phase = refreshing,
@@ -257,7 +271,7 @@ impl Keeper {
             // ecobee gave no refresh token: the access token is used up, then a person is asked.
             let at = grant.access.as_ref().map_or(now, |access| access.expires_at);
             let grant = Grant { refusals: u32::MAX, ..grant };
-            self.phase = Phase::Retrying { grant, at, not_before: at };
+            self.phase = Phase::Retrying { grant, at, not_before: now };
             self.advance_grant(now);
         } else if grant.needs_mark(now) {
             let save = self.ledger.change();
@@ -273,26 +287,27 @@ impl Keeper {
             self.phase = Phase::Authorized { grant };
             return;
         }
-        let reported = self.ledger.is_reported(save);
-        if reported && !self.ledger.is_failing() {
-            return self.send_refresh(grant, Attempt::Usual, since);
-        }
         // Without the mark, a kill before the answer is saved would make the next start serve a dead token. So
         // while this one may still be served, the disk gets its time; after that the token matters more.
-        let last_moment = Self::marking_ends_at(&grant, since, now);
-        if now >= last_moment {
-            self.send_refresh(grant, Attempt::Usual, since);
-        } else if reported {
+        let closes_at = grant.living(now).map(|access| access.plan.closes_at());
+        if !self.ledger.is_reported(save) {
+            if Self::marking_ends_at(&grant, since, now) <= now {
+                self.send_refresh(grant, Attempt::Usual, since);
+            } else {
+                self.phase = Phase::Marking { grant, save, since };
+            }
+        } else if self.ledger.is_failing() && closes_at.is_some_and(|closes_at| now < closes_at) {
             let again_at = self.ledger.wake_at().unwrap_or(now + SAVE_PATIENCE).max(now + SAVE_PATIENCE);
             if let Some(access) = &mut grant.access {
                 access.plan.hold_until(again_at);
             }
             self.phase = Phase::Authorized { grant };
         } else {
-            self.phase = Phase::Marking { grant, save, since };
+            self.send_refresh(grant, Attempt::Usual, since);
         }
     }
 
+    /// How long a save that hangs may hold the refresh up.
     fn marking_ends_at(grant: &Grant, since: Moment, now: Moment) -> Moment {
         match grant.living(now) {
             Some(access) => access.plan.closes_at().max(since + SAVE_PATIENCE),
@@ -321,12 +336,13 @@ impl Keeper {
 
     fn give_up(&mut self, now: Moment, grant: Grant) {
         self.ledger.change();
-        self.tell(News::GivenUp { refusals: grant.refusals });
-        self.phase = if grant.refresh_token.is_empty() {
-            Phase::Absent
+        if grant.refresh_token.is_empty() {
+            self.tell(News::TokenDied);
+            self.phase = Phase::Absent;
         } else {
-            Phase::Refused { grant, at: now + FIRST_SLOW_RETRY }
-        };
+            self.tell(News::GivenUp { refusals: grant.refusals });
+            self.phase = Phase::Refused { grant, at: now + FIRST_SLOW_RETRY, not_before: now };
+        }
     }
 
     fn send_refresh(&mut self, grant: Grant, attempt: Attempt, since: Moment) {
@@ -357,9 +373,10 @@ impl Keeper {
             Outcome::Granted(granted) => self.renewed(now, sent_at, granted, grant, attempt),
             Outcome::Refused(reason) => self.refused(now, grant, attempt, &reason),
             Outcome::Misconfigured(reason) => {
-                let news = self.refreshes.failed(now, &reason);
-                let first = matches!(news, News::TroubleBegan(_));
-                self.tell(if first { News::Misconfigured(reason) } else { news });
+                let news = self.refreshes.misconfigured(now, &reason);
+                self.tell(news);
+                // ecobee has done nothing: the mark on disk is taken back.
+                self.ledger.change();
                 if attempt == Attempt::Previous {
                     self.give_up(now, Grant { previous: None, ..grant });
                 } else {
@@ -371,7 +388,7 @@ impl Keeper {
                     && attempt == Attempt::Usual
                     && self.refreshes.failures() == 0 =>
             {
-                let grant = Self::doubted(grant, &trouble);
+                let grant = Self::doubted(grant, attempt, &trouble);
                 self.send_refresh(grant, Attempt::Repeated, since);
             }
             Outcome::Trouble(trouble) => self.troubled(now, grant, attempt, &trouble),
@@ -388,14 +405,7 @@ impl Keeper {
     }
 
     fn renewed(&mut self, now: Moment, sent_at: Moment, granted: Granted, grant: Grant, attempt: Attempt) {
-        let used = match (attempt, grant.previous) {
-            (Attempt::Previous, Some(previous)) => previous,
-            _ => grant.refresh_token,
-        };
-        let (refresh_token, previous) = match granted.refresh_token {
-            Some(fresh) if fresh != used => (fresh, Some(used)),
-            _ => (used, None),
-        };
+        let (refresh_token, previous) = grant.succeeded_by(attempt, granted.refresh_token);
         if matches!(attempt, Attempt::Slow | Attempt::Previous) {
             self.call_off_pin();
         }
@@ -459,7 +469,7 @@ impl Keeper {
                 grant.refusals = grant.refusals.saturating_add(1);
                 self.refreshes.failed(now, reason);
                 self.tell(News::Refused { times: grant.refusals, reason: reason.to_owned() });
-                let pause = self.pause_after(self.refreshes.failures(), None);
+                let pause = self.pause_after(self.refreshes.failures(), Duration::ZERO);
                 self.retry(now, grant, attempt, pause, Duration::ZERO);
             }
         }
@@ -469,39 +479,40 @@ impl Keeper {
         let news = self.refreshes.failed(now, &trouble.reason);
         self.tell(news);
         let certain = trouble.reach == Reach::Unsent && grant.doubt == Doubt::None;
-        let grant = Self::doubted(grant, trouble);
+        let grant = Self::doubted(grant, attempt, trouble);
         if certain || trouble.rotated.is_some() {
             // Nothing reached ecobee: the mark on disk is taken back. Or a new refresh token must not be lost.
             self.ledger.change();
         }
-        let held = trouble.retry_after.map_or(Duration::ZERO, |_| self.pause_after(1, trouble.retry_after));
-        let pause = self.pause_after(self.refreshes.failures(), trouble.retry_after);
+        let held = trouble.held();
+        let pause = self.pause_after(self.refreshes.failures(), held);
         match (attempt, trouble.reach) {
-            (Attempt::Previous, Reach::Broken | Reach::Sent) => {
+            (Attempt::Previous, Reach::Unsent) => self.retry(now, grant, attempt, pause, pause),
+            (Attempt::Previous, Reach::Broken | Reach::Sent) if trouble.rotated.is_none() => {
                 self.give_up(now, Grant { previous: None, ..grant });
             }
-            (Attempt::Previous, Reach::Unsent) => self.retry(now, grant, attempt, pause, pause),
-            (Attempt::Usual | Attempt::Repeated | Attempt::Slow, _) => {
+            (Attempt::Usual | Attempt::Repeated | Attempt::Previous | Attempt::Slow, _) => {
                 self.retry(now, grant, attempt, pause, held);
             }
         }
     }
 
     /// What a failed call leaves in the dark.
-    fn doubted(mut grant: Grant, trouble: &Trouble) -> Grant {
+    fn doubted(mut grant: Grant, attempt: Attempt, trouble: &Trouble) -> Grant {
         if trouble.reach != Reach::Unsent {
             grant.doubt = Doubt::MayBeReplaced;
         }
-        if let Some(rotated) = trouble.rotated.clone().filter(|rotated| *rotated != grant.refresh_token) {
-            grant.previous = Some(std::mem::replace(&mut grant.refresh_token, rotated));
-            grant.refusals = 0;
+        if let Some(rotated) = trouble.rotated.clone() {
+            let (access, doubt) = (grant.access.take(), grant.doubt);
+            let (refresh_token, previous) = grant.succeeded_by(attempt, Some(rotated));
+            return Grant { access, refresh_token, previous, refusals: 0, doubt };
         }
         grant
     }
 
     fn retry(&mut self, now: Moment, grant: Grant, attempt: Attempt, pause: Duration, held: Duration) {
         self.phase = match attempt {
-            Attempt::Slow => Phase::Refused { grant, at: now + SLOW_RETRY.max(held) },
+            Attempt::Slow => Phase::Refused { grant, at: now + SLOW_RETRY.max(held), not_before: now + held },
             Attempt::Usual | Attempt::Repeated | Attempt::Previous => {
                 Phase::Retrying { grant, at: now + pause, not_before: now + held }
             }
@@ -537,7 +548,9 @@ impl Keeper {
                     None if counted_out => Some(*not_before),
                     Some(_) | None => Some(*at),
                 };
-                [death, call.filter(|_| self.may_call())].into_iter().flatten().min()
+                let lasting = self.refreshes.since().map(|since| since + LASTING_TROUBLE);
+                let lasting = lasting.filter(|&at| death.is_none() && now < at);
+                [death, lasting, call.filter(|_| self.may_call())].into_iter().flatten().min()
             }
             Phase::Refused { at, .. } => Some(*at).filter(|_| self.may_call()),
         }
@@ -545,7 +558,13 @@ impl Keeper {
 
     pub(super) fn token_view(&self, now: Moment) -> Option<TokenView> {
         let access = self.phase.grant()?.living(now)?;
-        let refresh_at = match &self.phase {
+        let refresh_at = self.refresh_at(access);
+        Some(TokenView { issued_at: access.issued_at, expires_at: access.expires_at, refresh_at })
+    }
+
+    /// When the keeper will next refresh of its own accord: promises are made up to here.
+    fn refresh_at(&self, access: &Access) -> Moment {
+        match &self.phase {
             Phase::Retrying { at, .. } => *at,
             Phase::Absent
             | Phase::Authorized { .. }
@@ -553,7 +572,6 @@ impl Keeper {
             | Phase::Refreshing { .. }
             | Phase::Saving { .. }
             | Phase::Refused { .. } => access.plan.refresh_at(),
-        };
-        Some(TokenView { issued_at: access.issued_at, expires_at: access.expires_at, refresh_at })
+        }
     }
 }

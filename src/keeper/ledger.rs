@@ -45,8 +45,13 @@ impl Ledger {
     }
 
     /// Whether a save is on its way.
-    pub(super) fn is_busy(&self) -> bool {
+    fn is_busy(&self) -> bool {
         self.ordered > self.reported
+    }
+
+    /// Whether nothing is on its way and nothing new is to follow.
+    pub(super) fn is_settled(&self) -> bool {
+        !self.is_busy() && self.wanted != Wanted::Now
     }
 
     /// The number of the save to order now, if one is due.

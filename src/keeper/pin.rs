@@ -11,6 +11,9 @@ use crate::secret::Secret;
 /// Each `slow_down` makes the polls slower by this (RFC 8628, section 3.5).
 const SLOW_DOWN_STEP: Duration = Duration::from_secs(5);
 
+/// Polls are never closer than this, whatever ecobee claims.
+const LEAST_INTERVAL: Duration = Duration::from_secs(1);
+
 /// A PIN past its time whose polls fail for other reasons is held on to for so long: the person may have entered
 /// it at the last moment, and only ecobee knows.
 const GRACE: Duration = Duration::from_secs(300);
@@ -111,11 +114,16 @@ impl Keeper {
         self.pin = PinFlow::Requesting { due: now, before };
     }
 
+    /// The moment `at`, or the end of the time for which ecobee wishes to be left alone.
+    fn unless_held(&self, at: Moment) -> Moment {
+        at.max(self.pin_held_until.unwrap_or(at))
+    }
+
     /// Whether ecobee is being asked for a PIN, or will be as soon as the call in flight is over.
     pub(super) fn is_requesting_pin(&self, now: Moment) -> bool {
         match &self.pin {
             PinFlow::Idle => false,
-            PinFlow::Requesting { due, .. } => *due <= now,
+            PinFlow::Requesting { due, .. } => self.unless_held(*due) <= now,
             PinFlow::Awaiting { .. } => self.visible_pin(now).is_none(),
         }
     }
@@ -124,8 +132,8 @@ impl Keeper {
     pub(super) fn pin_due(&self) -> Option<Moment> {
         match &self.pin {
             PinFlow::Idle => None,
-            PinFlow::Requesting { due, .. } => Some(*due),
-            PinFlow::Awaiting { waiting } => Some(waiting.poll_at),
+            PinFlow::Requesting { due, .. } => Some(self.unless_held(*due)),
+            PinFlow::Awaiting { waiting } => Some(self.unless_held(waiting.poll_at)),
         }
     }
 
@@ -143,24 +151,26 @@ impl Keeper {
             }
             PinFlow::Requesting { .. } | PinFlow::Awaiting { .. } => {}
         }
-        match &self.pin {
-            PinFlow::Idle => {}
-            PinFlow::Requesting { due, .. } => {
-                if *due <= now && self.may_call() {
-                    let call = self.next_call(Errand::Authorize);
-                    self.pin_requested_at = Some(now);
-                    self.out.push(Action::SendAuthorize { call });
-                }
-            }
-            PinFlow::Awaiting { waiting } => {
-                if waiting.poll_at <= now && self.may_call() {
-                    let code = waiting.code.clone();
-                    let call = self.next_call(Errand::Poll);
-                    self.out.push(Action::SendPoll { call, code });
-                }
-            }
+        if self.pin_due().is_some_and(|due| due <= now) && self.may_call() {
+            self.send_for_pin(now);
         }
         self.show_pin(now);
+    }
+
+    fn send_for_pin(&mut self, now: Moment) {
+        match &self.pin {
+            PinFlow::Idle => {}
+            PinFlow::Requesting { .. } => {
+                self.pin_requested_at = Some(now);
+                let call = self.next_call(Errand::Authorize);
+                self.out.push(Action::SendAuthorize { call });
+            }
+            PinFlow::Awaiting { waiting } => {
+                let code = waiting.code.clone();
+                let call = self.next_call(Errand::Poll);
+                self.out.push(Action::SendPoll { call, code });
+            }
+        }
     }
 
     /// The first PIN comes at once, and so does the next; but a server whose PINs die at birth is not hammered.
@@ -194,32 +204,33 @@ impl Keeper {
 
     /// The answer to `/authorize`.
     pub(super) fn pin_answered(&mut self, now: Moment, sent_at: Moment, outcome: Outcome) {
-        let (issued, reason, retry_after) = match outcome {
-            Outcome::PinIssued(issued) => (Some(issued), String::new(), None),
-            Outcome::Trouble(trouble) => (None, trouble.reason, trouble.retry_after),
-            Outcome::Misconfigured(reason) => (None, reason, Some(self.policy.retry_max)),
-            Outcome::Refused(reason) | Outcome::PinOver(reason) => (None, reason, None),
+        let pause = match outcome {
+            Outcome::PinIssued(issued) => return self.pin_issued(now, sent_at, issued),
+            Outcome::Misconfigured(reason) => self.pin_misconfigured(now, &reason),
+            Outcome::Trouble(trouble) => self.pin_call_failed(now, &trouble.reason, trouble.held()),
+            Outcome::Refused(reason) | Outcome::PinOver(reason) => {
+                self.pin_call_failed(now, &reason, Duration::ZERO)
+            }
             Outcome::Granted(_) | Outcome::Pending | Outcome::SlowDown => {
-                (None, "ecobee answered a request for a PIN with something else".to_owned(), None)
+                let reason = "ecobee answered a request for a PIN with something else";
+                self.pin_call_failed(now, reason, Duration::ZERO)
             }
         };
-        match issued {
-            Some(issued) => self.pin_issued(now, sent_at, issued),
-            None => self.pin_refused(now, &reason, retry_after),
-        }
+        self.pin_refused(now, pause);
     }
 
     fn pin_issued(&mut self, now: Moment, sent_at: Moment, issued: IssuedPin) {
         self.pins_succeeded(now);
         self.last_serial += 1;
+        let interval = issued.interval.max(LEAST_INTERVAL);
         self.pin = PinFlow::Awaiting {
             waiting: Waiting {
                 serial: self.last_serial,
                 pin: issued.pin,
                 code: issued.code,
                 expires_at: sent_at + issued.lifetime,
-                interval: issued.interval,
-                poll_at: now + issued.interval,
+                interval,
+                poll_at: now + interval,
                 save: self.ledger.change(),
                 shown_from: now + SAVE_PATIENCE,
                 diary: Diary::Open,
@@ -227,16 +238,14 @@ impl Keeper {
         };
     }
 
-    fn pin_refused(&mut self, now: Moment, reason: &str, retry_after: Option<Duration>) {
-        let news = self.pins.failed(now, reason);
-        self.tell(news);
-        let pause = self.pin_pause(now, retry_after);
+    fn pin_refused(&mut self, now: Moment, pause: Duration) {
+        let wanted = self.phase.needs_person() || self.pin_is_waited_for();
         self.pin = match std::mem::replace(&mut self.pin, PinFlow::Idle) {
             PinFlow::Requesting { before: Some(waiting), .. } | PinFlow::Awaiting { waiting } => {
                 PinFlow::Awaiting { waiting }
             }
             PinFlow::Requesting { before: None, .. } | PinFlow::Idle => {
-                if self.phase.needs_person() {
+                if wanted {
                     PinFlow::Requesting { due: now + pause, before: None }
                 } else {
                     PinFlow::Idle
@@ -268,7 +277,9 @@ impl Keeper {
             }
             Outcome::SlowDown => {
                 self.pins_succeeded(now);
-                if let PinFlow::Awaiting { waiting } = &mut self.pin {
+                if let PinFlow::Awaiting { waiting } | PinFlow::Requesting { before: Some(waiting), .. } =
+                    &mut self.pin
+                {
                     waiting.interval += SLOW_DOWN_STEP;
                     self.ledger.change();
                 }
@@ -278,28 +289,37 @@ impl Keeper {
                 self.pins_succeeded(now);
                 self.pin_over(reason);
             }
-            Outcome::Trouble(trouble) => self.poll_failed(now, &trouble.reason, trouble.retry_after),
-            Outcome::Misconfigured(reason) => {
-                self.poll_failed(now, &reason, Some(self.policy.retry_max));
+            Outcome::Trouble(trouble) => {
+                let pause = self.pin_call_failed(now, &trouble.reason, trouble.held());
+                self.poll_again(now, pause);
             }
-            Outcome::Refused(reason) => self.poll_failed(now, &reason, None),
+            Outcome::Misconfigured(reason) => {
+                let pause = self.pin_misconfigured(now, &reason);
+                self.poll_again(now, pause);
+            }
+            Outcome::Refused(reason) => {
+                let pause = self.pin_call_failed(now, &reason, Duration::ZERO);
+                self.poll_again(now, pause);
+            }
             Outcome::PinIssued(_) => {
-                self.poll_failed(now, "ecobee answered a poll with a PIN", None);
+                let pause = self.pin_call_failed(now, "ecobee answered a poll with a PIN", Duration::ZERO);
+                self.poll_again(now, pause);
             }
         }
     }
 
-    fn poll_failed(&mut self, now: Moment, reason: &str, retry_after: Option<Duration>) {
+    /// Counts a failure; the pause until the next call.
+    fn pin_call_failed(&mut self, now: Moment, reason: &str, held: Duration) -> Duration {
         let news = self.pins.failed(now, reason);
         self.tell(news);
-        let pause = self.pin_pause(now, retry_after);
-        self.poll_again(now, pause);
+        self.pin_held_until = self.pin_held_until.max(Some(now + held));
+        self.pause_after(self.pins.failures(), held)
     }
 
-    fn pin_pause(&mut self, now: Moment, retry_after: Option<Duration>) -> Duration {
-        let pause = self.pause_after(self.pins.failures(), retry_after);
-        self.pin_held_until = retry_after.map(|_| now + pause);
-        pause
+    fn pin_misconfigured(&mut self, now: Moment, reason: &str) -> Duration {
+        let news = self.pins.misconfigured(now, reason);
+        self.tell(news);
+        self.policy.retry_max
     }
 
     /// Counted from the answer, so that ecobee never sees two polls closer than it asked for.
@@ -342,9 +362,9 @@ impl Keeper {
         let reminder = self.told_at.map(|told_at| told_at + self.policy.remind_every);
         match &self.pin {
             PinFlow::Idle => None,
-            PinFlow::Requesting { due, .. } => Some(*due).filter(|_| self.may_call()),
+            PinFlow::Requesting { .. } => self.pin_due().filter(|_| self.may_call()),
             PinFlow::Awaiting { waiting } => {
-                let poll = Some(waiting.poll_at).filter(|_| self.may_call());
+                let poll = self.pin_due().filter(|_| self.may_call());
                 let shown = Some(waiting.shown_from).filter(|&from| now < from);
                 let ends =
                     [waiting.expires_at, waiting.expires_at + GRACE].into_iter().find(|&end| now < end);

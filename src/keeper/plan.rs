@@ -157,8 +157,8 @@ impl Plan {
         }
     }
 
-    /// The plan of a stored token: promises made before the restart were made up to `refresh_at`, those of plain
-    /// readers for a few seconds.
+    /// The plan of a stored token: before the restart promises were made up to `refresh_at`, to plain readers for
+    /// a few seconds.
     pub(super) fn restored(
         issued_at: Moment,
         lifetime: Duration,
@@ -167,11 +167,13 @@ impl Plan {
         now: Moment,
     ) -> Self {
         let window = Window::of(lifetime, ahead);
-        let closes_at = issued_at + window.closes_after;
+        let (opens_at, closes_at) = (issued_at + window.opens_after, issued_at + window.closes_after);
         let pace = issued_at + LEAST_PACE.max(lifetime / 2);
-        let refresh_at = refresh_at.max(now + PLAIN_PROMISE).min(closes_at).max(pace);
+        let promised_until = refresh_at.min(issued_at + lifetime);
+        let planned = (now + PLAIN_PROMISE).min(closes_at).max(opens_at).max(pace);
+        let refresh_at = planned.max(promised_until);
         Self {
-            opens_at: issued_at + window.opens_after,
+            opens_at,
             closes_at: closes_at.max(refresh_at),
             refresh_at,
             promised_until: refresh_at,

@@ -24,6 +24,13 @@ impl Series {
         }
     }
 
+    /// Counts a failure that only a better configuration ends; each reason is big news once.
+    pub(super) fn misconfigured(&mut self, now: Moment, reason: &str) -> News {
+        let known = self.last().is_some_and(|(_, last)| last == reason);
+        let news = self.failed(now, reason);
+        if known { news } else { News::Misconfigured(reason.to_owned()) }
+    }
+
     /// Ends the series; how long it lasted, if there was one.
     pub(super) fn succeeded(&mut self, now: Moment) -> Option<Duration> {
         self.failures = 0;

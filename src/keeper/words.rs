@@ -193,6 +193,14 @@ pub struct Trouble {
     pub rotated: Option<Secret>,
 }
 
+impl Trouble {
+    /// How long ecobee is to be left alone: what it wished for, within reason.
+    pub(super) fn held(&self) -> Duration {
+        const LONGEST: Duration = Duration::from_secs(3600);
+        self.retry_after.unwrap_or_default().min(LONGEST)
+    }
+}
+
 /// How far a failed request got.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reach {

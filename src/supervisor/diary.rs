@@ -15,7 +15,10 @@ pub(super) fn write(account: &str, news: &News, wall_millis_of: impl Fn(Moment) 
         ),
         News::PinOver(why) => tracing::info!(account, "{account}: the PIN is over: {why}"),
         News::PinCalledOff => {
-            tracing::info!(account, "{account}: the stored grant works after all; no PIN needs to be entered");
+            tracing::info!(
+                account,
+                "{account}: the stored grant works after all; no PIN needs to be entered"
+            );
         }
         News::Authorized { expires_at } => {
             tracing::info!(account, "{account}: authorized; token good until {}", at(expires_at));
@@ -31,7 +34,11 @@ pub(super) fn write(account: &str, news: &News, wall_millis_of: impl Fn(Moment) 
             tracing::info!(account, "{account}: the trouble is over, after {} s", after.as_secs());
         }
         News::Refused { times, reason } => {
-            tracing::warn!(account, times, "{account}: ecobee refused the refresh token ({times} in a row): {reason}");
+            tracing::warn!(
+                account,
+                times,
+                "{account}: ecobee refused the refresh token ({times} in a row): {reason}"
+            );
         }
         News::GivenUp { refusals } => tracing::warn!(
             account,
@@ -43,7 +50,11 @@ pub(super) fn write(account: &str, news: &News, wall_millis_of: impl Fn(Moment) 
             "{account}: {reason}; check the account's api-key and scope. Trying again at the slowest pace"
         ),
         News::Rejected { uid } => {
-            tracing::info!(account, uid, "{account}: a client of user {uid} says that ecobee refused the token");
+            tracing::info!(
+                account,
+                uid,
+                "{account}: a client of user {uid} says that ecobee refused the token"
+            );
         }
         News::TokenDied => tracing::warn!(account, "{account}: the token has died and there is no other yet"),
         News::SaveFailed(reason) => tracing::error!(

@@ -251,16 +251,13 @@ impl Truth {
             }
             return Err(Fault::InvalidGrant);
         }
-        let first_use = token.first_used_at.is_none();
         token.first_used_at.get_or_insert(now);
         let tell = match options.rotation {
             Rotation::Reuse => TellRefresh::Newest,
             Rotation::Same => TellRefresh::This(shown),
             Rotation::Absent => TellRefresh::Nothing,
             Rotation::Leeway(leeway) => {
-                if first_use || !token.rotated {
-                    token.rotate(now + leeway);
-                }
+                token.rotate(now + leeway);
                 TellRefresh::Newest
             }
             Rotation::Strict | Rotation::ReuseDetection => {
@@ -312,6 +309,7 @@ impl Truth {
 }
 
 impl RefreshToken {
+    /// Settles when it dies; a second use does not put that off.
     fn rotate(&mut self, dies_at: Duration) {
         self.rotated = true;
         self.dies_at = Some(self.dies_at.map_or(dies_at, |at| at.min(dies_at)));

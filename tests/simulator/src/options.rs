@@ -96,7 +96,8 @@ impl Options {
     /// ```
     pub fn with_json(&self, json: &str) -> Result<Self, serde_json::Error> {
         let mut merged = serde_json::to_value(self)?;
-        merge(&mut merged, serde_json::from_str(json)?);
+        let over: serde_json::Map<_, _> = serde_json::from_str(json)?;
+        merge(&mut merged, over.into());
         let mut options: Self = serde_json::from_value(merged)?;
         options.listen = self.listen;
         options.tls = self.tls;

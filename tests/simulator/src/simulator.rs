@@ -213,6 +213,8 @@ impl Simulator {
     }
 
     /// Changes options. What has been issued keeps its lifetime; `listen` and `tls` have no effect any more.
+    ///
+    /// The closure must not call the simulator: it runs while the truth is held still.
     pub fn set_options(&self, change: impl FnOnce(&mut Options)) {
         self.shared.change(|state| change(&mut state.options));
     }

@@ -95,7 +95,7 @@ pub enum Trick {
 }
 
 impl Trick {
-    /// What [`Mood::commit`] is unless said: tricks that show something of the true answer commit first, the others never.
+    /// What [`Mood::commit`](crate::Mood::commit) is unless said: tricks that show something of the true answer commit first, the others never.
     pub fn commit(&self) -> Commit {
         match self {
             Self::Truth | Self::HalfBody | Self::ResetAfterHeaders | Self::Drip { .. } | Self::Chunked => {

@@ -87,7 +87,7 @@ fn a_code_works_once() {
     let me = client(&ecobee);
     let code = me.authorize().text("code");
     ecobee.approve(Pin::Latest).expect("it is waiting");
-    Tokens::from(&me.poll(&code));
+    Tokens::of(&me.poll(&code));
     assert_eq!(me.poll(&code).error(), (400, "invalid_grant".into()));
     assert_eq!(ecobee.truth().counters().grants, 1);
 }
@@ -100,7 +100,7 @@ fn a_code_works_only_for_the_key_that_asked() {
     ecobee.approve(Pin::Latest).expect("it is waiting");
     let thief = client::Client { key: "another", ..me };
     assert_eq!(thief.poll(&code).error(), (400, "invalid_grant".into()));
-    Tokens::from(&me.poll(&code));
+    Tokens::of(&me.poll(&code));
 }
 
 #[test]
@@ -152,7 +152,7 @@ fn each_pin_is_approved_by_itself_when_that_is_wished() {
     let me = client(&ecobee);
     let code = me.authorize().text("code");
     assert!(ecobee.wait_for(LONG, |truth, _| truth.pins()[0].state == PinState::Approved));
-    Tokens::from(&me.poll(&code));
+    Tokens::of(&me.poll(&code));
 }
 
 #[test]
@@ -188,7 +188,7 @@ fn an_access_token_is_opaque_when_no_jwt_was_asked_for() {
     let code = me.authorize().text("code");
     ecobee.approve(Pin::Latest).expect("it is waiting");
     let target = format!("/token?grant_type=ecobeePin&code={code}&client_id={KEY}");
-    let tokens = Tokens::from(&me.post(&target));
+    let tokens = Tokens::of(&me.post(&target));
     assert_eq!(tokens.access.len(), 32);
     assert_eq!(me.thermostat(&tokens.access), (200, 0));
 }
@@ -200,7 +200,7 @@ fn access_tokens_can_be_jwts_whatever_was_asked_for() {
     let code = me.authorize().text("code");
     ecobee.approve(Pin::Latest).expect("it is waiting");
     let target = format!("/token?grant_type=ecobeePin&code={code}&client_id={KEY}");
-    assert!(Tokens::from(&me.post(&target)).access.contains('.'));
+    assert!(Tokens::of(&me.post(&target)).access.contains('.'));
 }
 
 #[test]
@@ -308,7 +308,7 @@ fn the_log_tells_what_was_asked_and_answered() {
     let code = me.authorize().text("code");
     me.poll(&code);
     ecobee.approve(Pin::Latest).expect("it is waiting");
-    let tokens = Tokens::from(&me.poll(&code));
+    let tokens = Tokens::of(&me.poll(&code));
     me.thermostat(&tokens.access);
 
     let calls = ecobee.calls();

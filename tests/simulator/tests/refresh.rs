@@ -4,7 +4,7 @@ mod client;
 use client::{KEY, LONG, Tokens, client, quick, start};
 use ecobee_simulator::{GrantEnd, Liveness, Options, Raw, Rotation, Simulator, Via, Which};
 use serde_json::Value;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 fn rotating(rotation: Rotation) -> Simulator {
     start(Options { rotation, ..quick() })
@@ -23,7 +23,7 @@ fn a_refresh_kills_the_previous_access_token_at_once() {
     let me = client(&ecobee);
     let old = me.log_in();
     assert_eq!(me.thermostat(&old.access), (200, 0));
-    let new = Tokens::from(&me.refresh(&old.refresh));
+    let new = Tokens::of(&me.refresh(&old.refresh));
     assert_ne!(new.access, old.access);
     assert_eq!(me.thermostat(&old.access), (500, 14));
     assert_eq!(me.thermostat(&new.access), (200, 0));
@@ -34,10 +34,10 @@ fn reuse_gives_a_new_token_and_keeps_the_old_ones() {
     let ecobee = rotating(Rotation::Reuse);
     let me = client(&ecobee);
     let first = me.log_in();
-    let second = Tokens::from(&me.refresh(&first.refresh));
+    let second = Tokens::of(&me.refresh(&first.refresh));
     assert_ne!(first.refresh, second.refresh);
     for token in [&first.refresh, &second.refresh, &first.refresh] {
-        Tokens::from(&me.refresh(token));
+        Tokens::of(&me.refresh(token));
     }
 }
 
@@ -47,7 +47,7 @@ fn same_gives_the_token_back() {
     let me = client(&ecobee);
     let first = me.log_in();
     for _ in 0..3 {
-        assert_eq!(Tokens::from(&me.refresh(&first.refresh)).refresh, first.refresh);
+        assert_eq!(Tokens::of(&me.refresh(&first.refresh)).refresh, first.refresh);
     }
 }
 
@@ -69,11 +69,11 @@ fn strict_kills_the_old_token_when_it_gives_the_new_one() {
     let ecobee = rotating(Rotation::Strict);
     let me = client(&ecobee);
     let first = me.log_in();
-    let second = Tokens::from(&me.refresh(&first.refresh));
+    let second = Tokens::of(&me.refresh(&first.refresh));
     assert!(!ecobee.truth().refresh_token_is_alive(&first.refresh));
     refused(&me.refresh(&first.refresh));
     assert_eq!(me.thermostat(&second.access), (200, 0), "a refusal changes nothing");
-    Tokens::from(&me.refresh(&second.refresh));
+    Tokens::of(&me.refresh(&second.refresh));
 }
 
 #[test]
@@ -81,11 +81,11 @@ fn leeway_keeps_the_old_token_for_a_while_after_its_first_use() {
     let ecobee = rotating(Rotation::Leeway(Duration::from_secs(1000)));
     let me = client(&ecobee);
     let first = me.log_in();
-    let second = Tokens::from(&me.refresh(&first.refresh));
-    let third = Tokens::from(&me.refresh(&first.refresh));
+    let second = Tokens::of(&me.refresh(&first.refresh));
+    let third = Tokens::of(&me.refresh(&first.refresh));
     assert_ne!(second.refresh, third.refresh);
     for token in [&second.refresh, &third.refresh] {
-        Tokens::from(&me.refresh(token));
+        Tokens::of(&me.refresh(token));
     }
 }
 
@@ -94,10 +94,10 @@ fn leeway_ends_counted_from_the_first_use() {
     let ecobee = rotating(Rotation::Leeway(Duration::from_millis(30)));
     let me = client(&ecobee);
     let first = me.log_in();
-    let second = Tokens::from(&me.refresh(&first.refresh));
+    let second = Tokens::of(&me.refresh(&first.refresh));
     assert!(ecobee.wait_for(LONG, |truth, _| !truth.refresh_token_is_alive(&first.refresh)));
     refused(&me.refresh(&first.refresh));
-    Tokens::from(&me.refresh(&second.refresh));
+    Tokens::of(&me.refresh(&second.refresh));
 }
 
 #[test]
@@ -118,7 +118,7 @@ fn reuse_detection_revokes_the_whole_family() {
     let ecobee = rotating(Rotation::ReuseDetection);
     let me = client(&ecobee);
     let first = me.log_in();
-    let second = Tokens::from(&me.refresh(&first.refresh));
+    let second = Tokens::of(&me.refresh(&first.refresh));
     refused(&me.refresh(&first.refresh));
     refused(&me.refresh(&second.refresh));
     assert_eq!(me.thermostat(&second.access), (500, 1));
@@ -133,7 +133,17 @@ fn reuse_detection_leaves_other_grants_alone() {
     me.refresh(&first.refresh);
     refused(&me.refresh(&first.refresh));
     assert_eq!(me.thermostat(&other.access), (200, 0));
-    Tokens::from(&me.refresh(&other.refresh));
+    Tokens::of(&me.refresh(&other.refresh));
+}
+
+#[test]
+fn reuse_detection_does_not_mind_a_token_that_was_revoked_by_hand() {
+    let ecobee = rotating(Rotation::ReuseDetection);
+    let me = client(&ecobee);
+    let first = me.log_in();
+    ecobee.revoke_refresh_token(&first.refresh).expect("it was given");
+    refused(&me.refresh(&first.refresh));
+    assert_eq!(me.thermostat(&first.access), (200, 0));
 }
 
 #[test]
@@ -180,7 +190,7 @@ fn the_refresh_token_may_come_as_code() {
     let first = me.log_in();
     let code = client::encode(&first.refresh);
     let answer = me.post(&format!("/token?grant_type=refresh_token&code={code}&client_id={KEY}"));
-    Tokens::from(&answer);
+    Tokens::of(&answer);
     let calls = ecobee.calls_of(ecobee_simulator::CallKind::Refresh);
     assert_eq!(calls[0].shown.as_deref(), Some(first.refresh.as_str()));
 }
@@ -196,7 +206,7 @@ fn a_refresh_token_survives_percent_encoding_and_nothing_less() {
     let bare = first.refresh.as_str();
     let target = format!("/token?grant_type=refresh_token&refresh_token={bare}&client_id={KEY}");
     refused(&me.post(&target));
-    Tokens::from(&me.refresh(&first.refresh));
+    Tokens::of(&me.refresh(&first.refresh));
 }
 
 #[test]
@@ -213,7 +223,7 @@ fn a_form_body_is_taken_too() {
         form.len()
     );
     let answer = client::exchange(&ecobee, &request).expect("an answer");
-    let second = Tokens::from(&answer);
+    let second = Tokens::of(&answer);
     assert!(second.access.contains('.'), "ecobee_type was read");
     let calls = ecobee.calls_of(ecobee_simulator::CallKind::Refresh);
     assert_eq!(calls[0].via, Via::Form);
@@ -228,7 +238,16 @@ fn an_access_token_runs_out() {
         |access: &str| ecobee.wait_for(LONG, |truth, _| truth.liveness(access) == Liveness::Expired);
     assert!(ran_out(&first.access));
     assert_eq!(me.thermostat(&first.access), (500, 14));
-    Tokens::from(&me.refresh(&first.refresh));
+    Tokens::of(&me.refresh(&first.refresh));
+}
+
+#[test]
+fn who_waits_is_woken_when_a_token_runs_out_by_itself() {
+    let ecobee = start(Options { lifetime: Duration::from_millis(30), ..quick() });
+    let first = client(&ecobee).log_in();
+    let began = Instant::now();
+    assert!(ecobee.wait_for(LONG, |truth, _| truth.liveness(&first.access) == Liveness::Expired));
+    assert!(began.elapsed() < LONG / 2, "not only when the limit is reached");
 }
 
 #[test]
@@ -278,7 +297,7 @@ fn a_grant_can_be_given_without_a_pin() {
     let refresh = &grant.refresh_token().expect("a fresh grant has one").value;
     let answer = me.refresh(refresh);
     assert_eq!(answer.text("scope"), "smartRead");
-    Tokens::from(&answer);
+    Tokens::of(&answer);
 }
 
 #[test]

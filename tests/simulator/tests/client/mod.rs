@@ -66,8 +66,8 @@ pub(crate) struct Tokens {
     pub(crate) refresh: String,
 }
 
-impl From<&Answer> for Tokens {
-    fn from(answer: &Answer) -> Self {
+impl Tokens {
+    pub(crate) fn of(answer: &Answer) -> Self {
         assert_eq!(answer.status, 200, "{answer:?}");
         Self { access: answer.text("access_token"), refresh: answer.text("refresh_token") }
     }
@@ -123,7 +123,7 @@ impl Client<'_> {
     pub(crate) fn log_in(self) -> Tokens {
         let code = self.authorize().text("code");
         self.ecobee.approve(Pin::LatestOf(self.key.to_owned())).expect("the PIN is waiting");
-        Tokens::from(&self.poll(&code))
+        Tokens::of(&self.poll(&code))
     }
 
     pub(crate) fn get(self, target: &str) -> Answer {

@@ -1,0 +1,224 @@
+//! HTTP to [`Outcome`]: the three calls to ecobee. Units are converted at this door.
+//!
+//! ```text
+//! Client ── address   where ecobee is, and what a request's target looks like
+//!    │  ─── wire      one connection a call; how far the request got
+//!    │  ─── trust     whose certificates are believed
+//!    └───── answer    status and body → Outcome (the table of errors)
+//!            ├ members  the members of a JSON answer
+//!            └ quote    ecobee's words without our secrets
+//! ```
+//!
+//! The calls are those of ecobee's *PIN Authorization Strategy* and *Refreshing Your Tokens*: parameters in the
+//! query, an empty body. **The target of a request holds secrets**, so it is in no log, no error and no `Debug`.
+//! Every call ends within the request timeout and always yields an [`Outcome`]; what went wrong is said in words
+//! for a person.
+//!
+//! Deliberately absent: retries (the keeper's), a connection pool (calls are rare), redirects, proxies, cookies,
+//! compression, and any way to switch the checking of certificates off.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::Method;
+use tokio::time::Instant;
+use tracing::debug;
+
+use crate::keeper::{Outcome, Reach, Trouble};
+use crate::secret::Secret;
+
+mod address;
+mod answer;
+mod members;
+mod quote;
+mod trust;
+mod wire;
+
+use wire::{Line, Reply};
+
+/// Where ecobee is and how long it may take.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Endpoint {
+    /// The base of the URLs, such as `https://api.ecobee.com`; a path is put before `/authorize` and `/token`.
+    /// `http` is for `localhost` and loopback addresses only.
+    pub url: String,
+    /// The most that a whole call may take: name, connection, TLS, request, answer.
+    pub request_timeout: Duration,
+    /// A PEM file with one or more certificates, believed beside the system's roots.
+    pub ca_file: Option<PathBuf>,
+}
+
+/// Calls ecobee. Cheap to clone; clones share nothing but settings and loaded root certificates.
+///
+/// Needs a tokio runtime with I/O and time. Names are looked up and root certificates read on its blocking threads.
+#[derive(Clone)]
+pub struct Client {
+    line: Arc<Line>,
+}
+
+/// Which of the three calls.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Call {
+    /// Ask for a PIN.
+    Authorize,
+    /// Ask whether the PIN has been entered.
+    Poll,
+    /// Trade the refresh token for new tokens.
+    Refresh,
+}
+
+impl Call {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Authorize => "authorize",
+            Self::Poll => "poll",
+            Self::Refresh => "refresh",
+        }
+    }
+
+    const fn method(self) -> Method {
+        match self {
+            Self::Authorize => Method::GET,
+            Self::Poll | Self::Refresh => Method::POST,
+        }
+    }
+
+    const fn path(self) -> &'static str {
+        match self {
+            Self::Authorize => "/authorize",
+            Self::Poll | Self::Refresh => "/token",
+        }
+    }
+}
+
+impl Client {
+    /// Checks the endpoint; nothing is sent. Reads `ca_file`, to refuse an unusable one now rather than at night.
+    pub fn new(endpoint: Endpoint) -> Result<Self, EcobeeError> {
+        Ok(Self { line: Arc::new(Line::new(endpoint)?) })
+    }
+
+    /// Asks for a PIN: `GET /authorize?response_type=ecobeePin&client_id=…&scope=…`.
+    ///
+    /// [`Outcome::PinIssued`], [`Outcome::Misconfigured`] or [`Outcome::Trouble`].
+    pub async fn authorize(&self, api_key: &Secret, scope: &str) -> Outcome {
+        let parameters = [("response_type", "ecobeePin"), ("client_id", api_key.expose()), ("scope", scope)];
+        self.call(Call::Authorize, &parameters, &[api_key]).await
+    }
+
+    /// Asks whether the PIN of `code` has been entered:
+    /// `POST /token?grant_type=ecobeePin&code=…&client_id=…&ecobee_type=jwt`.
+    ///
+    /// [`Outcome::Granted`], [`Outcome::Pending`], [`Outcome::SlowDown`], [`Outcome::PinOver`],
+    /// [`Outcome::Misconfigured`] or [`Outcome::Trouble`].
+    pub async fn poll(&self, api_key: &Secret, code: &Secret) -> Outcome {
+        let parameters = [
+            ("grant_type", "ecobeePin"),
+            ("code", code.expose()),
+            ("client_id", api_key.expose()),
+            ("ecobee_type", "jwt"),
+        ];
+        self.call(Call::Poll, &parameters, &[api_key, code]).await
+    }
+
+    /// Trades the refresh token for new tokens:
+    /// `POST /token?grant_type=refresh_token&refresh_token=…&client_id=…&ecobee_type=jwt`.
+    ///
+    /// [`Outcome::Granted`], [`Outcome::Refused`], [`Outcome::Misconfigured`] or [`Outcome::Trouble`].
+    pub async fn refresh(&self, api_key: &Secret, refresh_token: &Secret) -> Outcome {
+        let parameters = [
+            ("grant_type", "refresh_token"),
+            ("refresh_token", refresh_token.expose()),
+            ("client_id", api_key.expose()),
+            ("ecobee_type", "jwt"),
+        ];
+        self.call(Call::Refresh, &parameters, &[api_key, refresh_token]).await
+    }
+
+    async fn call(&self, call: Call, parameters: &[(&str, &str)], shown: &[&Secret]) -> Outcome {
+        let host = self.line.host();
+        let began = Instant::now();
+        let answered = match self.line.target(call.path(), parameters) {
+            Ok(target) => self.line.exchange(call.method(), target).await,
+            Err(failure) => Err(failure),
+        };
+        let ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
+        match answered {
+            Ok(reply) => {
+                let (status, whole) = (reply.status.as_u16(), reply.broke.is_none());
+                debug!(call = call.name(), host, status, whole, ms, "answered");
+                answer::outcome(call, host, &reply, shown)
+            }
+            Err(failure) => {
+                debug!(call = call.name(), host, reach = ?failure.reach, ms, "not answered");
+                Outcome::Trouble(failure.into())
+            }
+        }
+    }
+}
+
+/// A call that was not, or not wholly, answered.
+#[derive(Debug)]
+struct Failure {
+    /// Words for a person, without secrets.
+    reason: String,
+    /// How far the request got.
+    reach: Reach,
+}
+
+impl Failure {
+    fn unsent(reason: String) -> Self {
+        Self { reason, reach: Reach::Unsent }
+    }
+}
+
+impl From<Failure> for Trouble {
+    fn from(failure: Failure) -> Self {
+        Self { reason: failure.reason, reach: failure.reach, retry_after: None, rotated: None }
+    }
+}
+
+/// Why an [`Endpoint`] cannot be used.
+#[derive(Debug, PartialEq, Eq)]
+pub enum EcobeeError {
+    /// The URL is none that this client can call. User names and queries are left out of `url`: they may be secret.
+    Url {
+        /// The URL as far as it can be shown.
+        url: String,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+    /// `http` to a host that is not this machine would show the tokens to everyone on the way.
+    PlainHttp {
+        /// That host.
+        host: String,
+    },
+    /// The file with further root certificates.
+    CaFile {
+        /// Its path.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+}
+
+impl fmt::Display for EcobeeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Url { url, reason } => {
+                write!(f, "url {url:?}: {reason}; write one like https://api.ecobee.com")
+            }
+            Self::PlainHttp { host } => write!(
+                f,
+                "url: http to {host} would show the tokens to everyone on the way; write https (http is for \
+                 loopback addresses)"
+            ),
+            Self::CaFile { path, reason } => {
+                write!(f, "ca-file {}: {reason}; it must hold certificates in PEM form", path.display())
+            }
+        }
+    }
+}
+
+impl std::error::Error for EcobeeError {}

@@ -1,0 +1,167 @@
+//! ecobee's words, fit to be shown.
+
+use std::borrow::Cow;
+
+use zeroize::Zeroizing;
+
+use crate::secret::Secret;
+
+/// The most characters that are quoted.
+const MOST: usize = 200;
+/// So many first characters of a secret already give it away: servers like to echo a shortened token.
+const TELLING: usize = 8;
+const MASK: &str = "[secret]";
+
+/// Words from outside without control characters, at most 200 characters, and without the secrets that were shown to
+/// whoever says them: neither plain nor percent-encoded, neither whole nor cut off at the end.
+pub(super) fn quote(words: &str, shown: &[&Secret]) -> String {
+    // First the control characters, so that none can hide a secret by standing in it.
+    let words = plain(words);
+    let secrets: Vec<Zeroizing<String>> = shown
+        .iter()
+        .flat_map(|secret| [secret.expose().to_owned(), plain(secret.expose()).trim().to_owned()])
+        .filter(|secret| !secret.is_empty())
+        .map(Zeroizing::new)
+        .collect();
+    let mut quoted = String::new();
+    let mut rest = words.trim();
+    let mut room = MOST;
+    while let Some(first) = rest.chars().next() {
+        let masked = secrets.iter().map(|secret| echo(rest, secret)).max().unwrap_or(0);
+        let (piece, length) =
+            if masked > 0 { (MASK, masked) } else { (&rest[..first.len_utf8()], first.len_utf8()) };
+        let Some(left) = room.checked_sub(piece.chars().count()) else {
+            quoted.push('…');
+            break;
+        };
+        quoted.push_str(piece);
+        rest = &rest[length..];
+        room = left;
+    }
+    quoted
+}
+
+fn plain(words: &str) -> Cow<'_, str> {
+    if words.contains(char::is_control) {
+        Cow::Owned(words.chars().filter(|letter| !letter.is_control()).collect())
+    } else {
+        Cow::Borrowed(words)
+    }
+}
+
+/// What a percent sign is taken for, where both fit.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Percent {
+    Itself,
+    Encoding,
+}
+
+/// How many bytes of the beginning of `words` repeat `secret`, each byte plain or percent-encoded; 0 if too few do to
+/// give it away.
+fn echo(words: &str, secret: &str) -> usize {
+    let plain = echo_with(Percent::Itself, words, secret);
+    plain.max(echo_with(Percent::Encoding, words, secret))
+}
+
+fn echo_with(percent: Percent, words: &str, secret: &str) -> usize {
+    let mut rest = words.as_bytes();
+    let mut repeated = 0;
+    for &byte in secret.as_bytes() {
+        let length = match *rest {
+            [first, ..] if first == byte && percent == Percent::Itself => 1,
+            [b'%', high, low, ..] if hex(high, low) == Some(byte) => 3,
+            [first, ..] if first == byte => 1,
+            [b'+', ..] if byte == b' ' => 1,
+            _ => break,
+        };
+        rest = &rest[length..];
+        repeated += 1;
+    }
+    if repeated < secret.len().min(TELLING) {
+        return 0;
+    }
+    // The words may go on with another character that begins with the same byte.
+    let end = words.len() - rest.len();
+    (0..=end).rev().find(|&end| words.is_char_boundary(end)).unwrap_or(0)
+}
+
+fn hex(high: u8, low: u8) -> Option<u8> {
+    let digit = |byte| char::from(byte).to_digit(16);
+    u8::try_from(digit(high)? * 16 + digit(low)?).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::quote;
+    use crate::secret::Secret;
+
+    const TOKEN: &str = "v1.X8/NZ rk+UNO=mTA";
+
+    fn quoted(words: &str) -> String {
+        quote(words, &[&Secret::new("an-api-key"), &Secret::new(TOKEN)])
+    }
+
+    #[test]
+    fn ordinary_words_come_through_as_they_are() {
+        assert_eq!(quoted(" The token – é – is 100% bad. "), "The token – é – is 100% bad.");
+    }
+
+    #[test]
+    fn a_secret_is_masked_however_it_is_written() {
+        for echo in [
+            TOKEN,
+            "v1.X8%2FNZ%20rk%2BUNO%3DmTA",
+            "v1.X8%2fNZ+rk%2bUNO%3dmTA",
+            "%76%31%2E%58%38%2F%4E%5A%20%72%6B%2B%55%4E%4F%3D%6D%54%41",
+            "v1.X8/NZ\u{0} rk+U\nNO=mTA",
+        ] {
+            assert_eq!(quoted(&format!("token {echo} is bad")), "token [secret] is bad", "{echo}");
+        }
+        assert_eq!(quoted("an-api-keyan-api-key"), "[secret][secret]");
+    }
+
+    #[test]
+    fn a_percent_sign_in_a_secret_is_masked_in_both_spellings() {
+        for (secret, encoded) in [("100%é-token", "100%25%C3%A9-token"), ("100%25-token", "100%2525-token")]
+        {
+            let secret = Secret::new(secret);
+            assert_eq!(quote(&format!("{encoded} / {}", secret.expose()), &[&secret]), "[secret] / [secret]");
+        }
+    }
+
+    #[test]
+    fn a_secret_that_is_cut_off_is_masked_too() {
+        assert_eq!(quoted("token v1.X8/NZ… is bad"), "token [secret]… is bad");
+        assert_eq!(quoted("in v1.X9 and later"), "in v1.X9 and later");
+    }
+
+    #[test]
+    fn the_limit_never_lays_part_of_a_secret_bare() {
+        for before in 180..=200 {
+            let x = "x".repeat(before);
+            let shown = if before <= 192 { format!("{x}[secret]") } else { format!("{x}…") };
+            assert_eq!(quoted(&format!("{x}{TOKEN}")), shown);
+        }
+        assert_eq!(quoted(&"é".repeat(300)), format!("{}…", "é".repeat(200)));
+    }
+
+    #[test]
+    fn a_secret_with_control_characters_is_masked_without_them_too() {
+        let secret = Secret::new("\u{1}to\u{7}ken-\u{85}one");
+        assert_eq!(quote("see token-one", &[&secret]), "see [secret]");
+        assert_eq!(quote("see %01to%07ken-%C2%85one", &[&secret]), "see [secret]");
+    }
+
+    proptest! {
+        #[test]
+        fn no_words_show_a_secret(before in ".{0,300}", secret in "[^\\[\\]]{9,40}", after in ".{0,50}") {
+            let words = format!("{before}{secret}{after}");
+            let quoted = quote(&words, &[&Secret::new(secret.clone())]);
+            prop_assert!(!quoted.contains(&secret), "{}", quoted);
+            prop_assert!(!quoted.contains(char::is_control));
+            prop_assert!(quoted.chars().count() <= 201);
+        }
+    }
+}

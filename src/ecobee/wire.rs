@@ -1,0 +1,453 @@
+//! One connection a call, and how far its request got.
+//!
+//! A request counts as sent from the moment its first byte is given to the connection: [`Watched`] sees that, whatever
+//! the errors of the layers above and below look like.
+
+use std::convert::Infallible;
+use std::error::Error;
+use std::future::{pending, poll_fn};
+use std::io;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::pin::{Pin, pin};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+use std::vec;
+
+use bytes::Bytes;
+use futures_util::future::{Either, select};
+use http_body_util::{BodyExt, Empty};
+use hyper::body::{Body as _, Incoming};
+use hyper::client::conn::http1;
+use hyper::header::{
+    ACCEPT, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, DATE, HOST, HeaderMap, HeaderName, RETRY_AFTER,
+    USER_AGENT,
+};
+use hyper::rt::{Read, ReadBufCursor, Write};
+use hyper::{Method, Request, Response, StatusCode, Uri};
+use hyper_rustls::{HttpsConnector, MaybeHttpsStream};
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::client::legacy::connect::dns::{GaiResolver, Name};
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tower_service::Service;
+use zeroize::Zeroizing;
+
+use super::address::{Address, Security};
+use super::trust::{Trust, system_words, tls_words};
+use super::{EcobeeError, Endpoint, Failure};
+use crate::clock;
+use crate::keeper::Reach;
+
+/// Longer answers are refused. A grant has 10 KiB at most.
+const LONGEST: usize = 256 * 1024;
+/// The most bytes and fields of an answer's head.
+const LONGEST_HEAD: usize = 64 * 1024;
+const MOST_FIELDS: usize = 100;
+const USER_AGENT_VALUE: &str = concat!("ecobee-tokend/", env!("CARGO_PKG_VERSION"));
+
+type Stream = MaybeHttpsStream<TokioIo<TcpStream>>;
+
+/// The way to ecobee.
+pub(super) struct Line {
+    address: Address,
+    request_timeout: Duration,
+    trust: Trust,
+}
+
+/// An answer, as far as it arrived.
+pub(super) struct Reply {
+    pub(super) status: StatusCode,
+    /// Whether its `Content-Type` says HTML.
+    pub(super) html: bool,
+    pub(super) retry_after: Option<Duration>,
+    pub(super) body: Zeroizing<Vec<u8>>,
+    /// Why there is no more of it, if it is not whole.
+    pub(super) broke: Option<Failure>,
+}
+
+impl Line {
+    pub(super) fn new(endpoint: Endpoint) -> Result<Self, EcobeeError> {
+        Ok(Self {
+            address: Address::parse(&endpoint.url)?,
+            request_timeout: endpoint.request_timeout,
+            trust: Trust::new(endpoint.ca_file)?,
+        })
+    }
+
+    pub(super) fn host(&self) -> &str {
+        self.address.host()
+    }
+
+    pub(super) fn target(&self, path: &str, parameters: &[(&str, &str)]) -> Result<Uri, Failure> {
+        self.address.target(path, parameters)
+    }
+
+    /// Sends one request over a connection of its own. An answer whose head arrived is a [`Reply`].
+    pub(super) async fn exchange(&self, method: Method, target: Uri) -> Result<Reply, Failure> {
+        let sent = AtomicBool::new(false);
+        let mut arrived = None;
+        let talk = self.talk(method, target, &sent, &mut arrived);
+        let broke = match timeout(self.request_timeout, talk).await {
+            Ok(Ok(())) => None,
+            Ok(Err(failure)) => Some(failure),
+            Err(_) => Some(self.too_late(sent.load(Ordering::Relaxed))),
+        };
+        match arrived {
+            Some(reply) => Ok(Reply { broke, ..reply }),
+            None => Err(broke.unwrap_or_else(|| self.sent(Reach::Broken, "gave no answer"))),
+        }
+    }
+
+    /// Connects, sends, and puts into `arrived` what comes back, as it comes.
+    async fn talk(
+        &self,
+        method: Method,
+        target: Uri,
+        sent: &AtomicBool,
+        arrived: &mut Option<Reply>,
+    ) -> Result<(), Failure> {
+        let request = self.request(method, target)?;
+        let stream = Watched { stream: self.connect().await?, sent };
+        let (mut sender, connection) = http1::Builder::new()
+            .max_headers(MOST_FIELDS)
+            .max_buf_size(LONGEST_HEAD)
+            .handshake::<_, Empty<Bytes>>(stream)
+            .await
+            .map_err(|error| self.no_connection(&words_of(&error)))?;
+        let answered = pin!(async {
+            let response =
+                sender.send_request(request).await.map_err(|error| self.no_answer(&error, sent))?;
+            self.receive(response, arrived).await
+        });
+        // The connection must be driven for the answer to come; its own end is told to the answer.
+        let driven = pin!(async {
+            let _ = connection.await;
+            pending::<Infallible>().await
+        });
+        match select(answered, driven).await {
+            Either::Left((outcome, _)) => outcome,
+            Either::Right((never, _)) => match never {},
+        }
+    }
+
+    fn request(&self, method: Method, target: Uri) -> Result<Request<Empty<Bytes>>, Failure> {
+        let mut request = Request::builder()
+            .uri(target)
+            .header(HOST, self.address.host_header())
+            .header(USER_AGENT, USER_AGENT_VALUE)
+            .header(ACCEPT, "application/json")
+            .header(CONNECTION, "close");
+        if method == Method::POST {
+            request = request.header(CONTENT_LENGTH, 0);
+        }
+        request
+            .method(method)
+            .body(Empty::new())
+            .map_err(|_| Failure::unsent(format!("no request can be made for {}", self.host())))
+    }
+
+    async fn connect(&self) -> Result<Stream, Failure> {
+        let origin: Uri =
+            self.address.origin().parse().map_err(|_| self.no_connection("its URL cannot be used"))?;
+        let mut http = HttpConnector::new_with_resolver(Names(self.address.security));
+        http.enforce_http(false);
+        http.set_nodelay(true);
+        // Shared by the addresses of a name, so that dead ones leave time for the others.
+        http.set_connect_timeout(Some(self.request_timeout / 2));
+        match self.address.security {
+            Security::Loopback => dial(http, origin)
+                .await
+                .map(MaybeHttpsStream::Http)
+                .map_err(|error| self.not_connected(&error)),
+            Security::Tls => {
+                let config = self.trust.config().await.map_err(Failure::unsent)?;
+                let mut https = HttpsConnector::from((http, config));
+                https.enforce_https();
+                dial(https, origin).await.map_err(|error| self.not_connected(error.as_ref()))
+            }
+        }
+    }
+
+    /// Reads the answer.
+    async fn receive(
+        &self,
+        response: Response<Incoming>,
+        arrived: &mut Option<Reply>,
+    ) -> Result<(), Failure> {
+        let (head, mut body) = response.into_parts();
+        let reply = arrived.insert(Reply {
+            status: head.status,
+            html: holds(&head.headers, &CONTENT_TYPE, "html"),
+            retry_after: retry_after(&head.headers),
+            body: Zeroizing::default(),
+            broke: None,
+        });
+        let too_long = || self.sent(Reach::Sent, "answered with more than 256 KiB");
+        if body.size_hint().lower() > LONGEST as u64 {
+            return Err(too_long());
+        }
+        while let Some(frame) = body.frame().await {
+            let frame = frame.map_err(|error| self.half_a_body(&error))?;
+            // Trailers say nothing to us.
+            let Ok(data) = frame.into_data() else { continue };
+            if reply.body.len() + data.len() > LONGEST {
+                reply.body = Zeroizing::default();
+                return Err(too_long());
+            }
+            append(&mut reply.body, &data);
+        }
+        Ok(())
+    }
+
+    fn sent(&self, reach: Reach, what: &str) -> Failure {
+        Failure { reason: format!("{} {what}", self.host()), reach }
+    }
+
+    fn no_connection(&self, why: &str) -> Failure {
+        Failure::unsent(format!("no connection to {}: {why}", self.address.place()))
+    }
+
+    fn not_connected(&self, error: &(dyn Error + 'static)) -> Failure {
+        let (host, place) = (self.host(), self.address.place());
+        if let Some(Nameless(why)) = cause(error) {
+            Failure::unsent(format!("no address found for {host}: {}", system_words(why)))
+        } else if let Some(tls) = cause::<rustls::Error>(error) {
+            Failure::unsent(format!("no TLS with {place}: {}", tls_words(tls, host)))
+        } else if error.is::<io::Error>() {
+            // What the connector wraps so came after the connection was made.
+            Failure::unsent(format!("no TLS with {place}: {}", words_of(error)))
+        } else {
+            self.no_connection(&words_of(error))
+        }
+    }
+
+    /// The request was with hyper, and no head of an answer came back.
+    fn no_answer(&self, error: &hyper::Error, sent: &AtomicBool) -> Failure {
+        if !sent.load(Ordering::Relaxed) {
+            self.no_connection("it was closed before the request was sent")
+        } else if error.is_parse() {
+            self.sent(Reach::Sent, "answered with something that is not HTTP")
+        } else if error.is_incomplete_message() {
+            self.sent(Reach::Broken, "closed the connection without an answer")
+        } else {
+            let why = words_of(error);
+            self.sent(reach_of(error), &format!("broke the connection before it answered: {why}"))
+        }
+    }
+
+    fn half_a_body(&self, error: &hyper::Error) -> Failure {
+        let (reach, why) = (reach_of(error), words_of(error));
+        let what = if reach == Reach::Broken { "half a body" } else { "a body that makes no sense" };
+        self.sent(reach, &format!("answered with {what}: {why}"))
+    }
+
+    fn too_late(&self, sent: bool) -> Failure {
+        let seconds = self.request_timeout.as_secs_f64();
+        if sent {
+            let reason = format!("{}: no answer within {seconds} s", self.host());
+            Failure { reason, reach: Reach::Sent }
+        } else {
+            Failure::unsent(format!("no connection to {} within {seconds} s", self.address.place()))
+        }
+    }
+}
+
+async fn dial<S: Service<Uri>>(mut connector: S, to: Uri) -> Result<S::Response, S::Error> {
+    poll_fn(|context| connector.poll_ready(context)).await?;
+    connector.call(to).await
+}
+
+/// Appends without leaving a copy in a buffer that has become too small.
+fn append(body: &mut Zeroizing<Vec<u8>>, data: &[u8]) {
+    let length = body.len() + data.len();
+    if length > body.capacity() {
+        let mut larger = Zeroizing::new(Vec::with_capacity(length.max(2 * body.capacity())));
+        larger.extend_from_slice(body);
+        *body = larger;
+    }
+    body.extend_from_slice(data);
+}
+
+fn holds(headers: &HeaderMap, name: &HeaderName, part: &str) -> bool {
+    let value = headers.get(name).and_then(|value| value.to_str().ok());
+    value.is_some_and(|value| value.to_ascii_lowercase().contains(part))
+}
+
+/// Seconds, or a date (RFC 9110, section 10.2.3). A date is measured on the server's own clock where it tells it: ours
+/// may be wrong.
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let text = |name| headers.get(name).and_then(|value| value.to_str().ok()).map(str::trim);
+    let wish = text(RETRY_AFTER)?;
+    if !wish.is_empty() && wish.bytes().all(|byte| byte.is_ascii_digit()) {
+        // More seconds than fit are still no reason to compute with more.
+        return Some(Duration::from_secs(wish.parse::<u32>().unwrap_or(u32::MAX).into()));
+    }
+    let date = httpdate::parse_http_date(wish).ok()?;
+    let now = text(DATE).and_then(|date| httpdate::parse_http_date(date).ok());
+    date.duration_since(now.unwrap_or_else(clock::wall)).ok()
+}
+
+/// Bytes that make no sense are an answer, if an unusable one; anything else is a broken connection.
+fn reach_of(error: &(dyn Error + 'static)) -> Reach {
+    use io::ErrorKind::{InvalidData, InvalidInput};
+
+    match cause::<io::Error>(error) {
+        Some(error) if matches!(error.kind(), InvalidData | InvalidInput) => Reach::Sent,
+        _ => Reach::Broken,
+    }
+}
+
+/// The first error of type `E` in a chain of causes.
+fn cause<'a, E: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a E> {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if let Some(found) = error.downcast_ref() {
+            return Some(found);
+        }
+        next = inner(error);
+    }
+    None
+}
+
+/// What happened, as the end of a sentence: the innermost words say most.
+fn words_of(error: &(dyn Error + 'static)) -> String {
+    if let Some(error) = cause::<io::Error>(error) {
+        if error.kind() == io::ErrorKind::TimedOut {
+            return "timed out".to_owned();
+        }
+        if error.kind() == io::ErrorKind::UnexpectedEof {
+            return "the connection was closed".to_owned();
+        }
+    }
+    let mut innermost = error;
+    while let Some(error) = inner(innermost) {
+        innermost = error;
+    }
+    innermost.downcast_ref::<io::Error>().map_or_else(|| innermost.to_string(), system_words)
+}
+
+/// The cause of an error. An `io::Error` that wraps another one hides it from `source`.
+fn inner<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a (dyn Error + 'static)> {
+    match error.downcast_ref::<io::Error>() {
+        Some(wrapper) => wrapper.get_ref().map(|error| error as _),
+        None => error.source(),
+    }
+}
+
+/// Looks names up. For plain HTTP there is only one name, and nobody is asked where it leads.
+#[derive(Clone)]
+struct Names(Security);
+
+/// A name without an address.
+#[derive(Debug)]
+struct Nameless(io::Error);
+
+impl std::fmt::Display for Nameless {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("no address found")
+    }
+}
+
+impl Error for Nameless {}
+
+impl Service<Name> for Names {
+    type Response = vec::IntoIter<SocketAddr>;
+    type Error = Nameless;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Nameless>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Nameless>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, name: Name) -> Self::Future {
+        let security = self.0;
+        Box::pin(async move {
+            let addresses = match security {
+                Security::Loopback => {
+                    vec![(Ipv4Addr::LOCALHOST, 0).into(), (Ipv6Addr::LOCALHOST, 0).into()]
+                }
+                Security::Tls => look_up(name).await.map_err(Nameless)?,
+            };
+            Ok(addresses.into_iter())
+        })
+    }
+}
+
+async fn look_up(name: Name) -> io::Result<Vec<SocketAddr>> {
+    Ok(GaiResolver::new().call(name).await?.collect())
+}
+
+/// A connection that remembers whether anything was written to it. What fails in being written counts as written: a
+/// part of it may be under way.
+struct Watched<'a> {
+    stream: Stream,
+    sent: &'a AtomicBool,
+}
+
+impl Watched<'_> {
+    fn stream(&mut self) -> Pin<&mut Stream> {
+        Pin::new(&mut self.stream)
+    }
+}
+
+impl Read for Watched<'_> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        into: ReadBufCursor<'_>,
+    ) -> Poll<io::Result<()>> {
+        self.stream().poll_read(context, into)
+    }
+}
+
+impl Write for Watched<'_> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        from: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.sent.store(true, Ordering::Relaxed);
+        self.stream().poll_write(context, from)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.stream().poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.stream().poll_shutdown(context)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        from: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.sent.store(true, Ordering::Relaxed);
+        self.stream().poll_write_vectored(context, from)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use hyper_util::client::legacy::connect::dns::Name;
+    use tower_service::Service;
+
+    use super::{Names, Security};
+
+    #[tokio::test]
+    async fn without_tls_no_name_leads_off_this_machine() {
+        for name in ["localhost", "api.ecobee.com"] {
+            let name: Name = name.parse().expect("a name");
+            let addresses: Vec<_> = Names(Security::Loopback).call(name).await.expect("known").collect();
+            assert_eq!(addresses.len(), 2);
+            assert!(addresses.iter().all(|address| address.ip().is_loopback()), "{addresses:?}");
+        }
+    }
+}

@@ -1,0 +1,228 @@
+//! Lends the bearer token to local readers: HTTP/1.1 on Unix stream sockets.
+//!
+//! Nothing is decided here. A request becomes an [`Ask`], the keeper's [`Answer`] becomes a response; how long
+//! anyone waits and what a token is good for is the keeper's business, and it is reached through [`Lender`].
+//!
+//! ```text
+//! bind      the path: its folder, leftovers of dead daemons, mode and group, sockets that systemd hands over
+//! serve     the accept loop, here below
+//! seats     how many may sit here at once
+//! visit     one connection from the accept to its end, with its one timer
+//! wire      its bytes, and where it stands: receiving, waiting, sending, idle
+//! routes    the table of what may be asked
+//! query     ?min_ttl= and ?wait=
+//! form      Accept: text or JSON
+//! desk      one request → one response
+//! answers   how tokens, PINs and states are written
+//! problem   how a refusal is written
+//! ```
+//!
+//! **Whoever connects is known before the first byte**: the peer's credentials are taken at the accept.
+//! **No client can hold up another**: every connection has its own task, its limits and its deadline.
+//! **No bytes can bring it down**: there is no index, no unwrap and no recursion on what a client sent.
+
+mod answers;
+mod bind;
+mod desk;
+mod form;
+mod problem;
+mod query;
+mod routes;
+mod seats;
+mod visit;
+mod wire;
+
+use std::future::poll_fn;
+use std::io;
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::task::Poll;
+use std::time::Duration;
+
+use tokio::net::UnixStream;
+use tokio::sync::watch;
+
+pub use bind::{Bound, SocketError, bind, from_inherited};
+
+use crate::clock;
+use crate::keeper::{Answer, Ask, Moment, View};
+use problem::Problem;
+use seats::{Rarely, Seats};
+use wire::Wire;
+
+/// The house behind the socket, as the socket sees it.
+pub trait Lender: 'static {
+    /// How the house calls one of its accounts.
+    type Account: Copy + 'static;
+    /// An answer that is still to come. Dropping it means that the client hung up.
+    type Waiting: Future<Output = Answer>;
+
+    /// The account of a plain `/token`; `None` if there are several and no default, or none at all.
+    fn default_account(&self) -> Option<Self::Account>;
+    /// The account of this name.
+    fn account(&self, name: &str) -> Option<Self::Account>;
+    /// All accounts, in the order of their names.
+    fn accounts(&self) -> Vec<(String, Self::Account)>;
+    /// Whether `peer` may have this account's tokens (`allow-users`, `allow-groups`).
+    fn may_have(&self, account: Self::Account, peer: &Peer) -> bool;
+    /// Puts a question to the account's keeper.
+    fn ask(&self, account: Self::Account, ask: Ask) -> Asked<Self::Waiting>;
+    /// What anyone may know of the account.
+    fn view(&self, account: Self::Account) -> View;
+    /// The wall time of a moment, in milliseconds since 1970.
+    fn wall_millis_of(&self, moment: Moment) -> i64;
+    /// The present moment; tests have one of their own.
+    fn now(&self) -> Moment {
+        clock::now()
+    }
+}
+
+/// What a question comes to.
+#[derive(Debug)]
+pub enum Asked<W> {
+    /// The answer.
+    Now(Answer),
+    /// The answer comes later.
+    Later(W),
+}
+
+/// Who is at the other end, as the kernel knows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Peer {
+    /// The user.
+    pub uid: u32,
+    /// The user's main group.
+    pub gid: u32,
+    /// The process that connected, where the kernel says so.
+    pub pid: Option<i32>,
+}
+
+/// How much of the house one may occupy, and for how long.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// Connections in all.
+    pub connections: usize,
+    /// Connections of one user other than root.
+    pub connections_a_uid: usize,
+    /// How long a request may take to arrive, and an answer to be read.
+    pub stall: Duration,
+    /// How long a connection may stay without a request.
+    pub idle: Duration,
+    /// How long no connection is accepted after one could not be, unless another ends before.
+    pub pause: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections: 4096,
+            connections_a_uid: 1024,
+            stall: Duration::from_secs(30),
+            idle: Duration::from_secs(300),
+            pause: Duration::from_millis(250),
+        }
+    }
+}
+
+/// What all connections share.
+struct House<L> {
+    lender: Rc<L>,
+    limits: Limits,
+    seats: Rc<Seats>,
+    /// Whether no further request is wanted.
+    closing: watch::Sender<bool>,
+    /// Who was written into the diary lately.
+    written_down: Rarely,
+}
+
+/// Serves all listeners until `stop`; then answers what was asked, closes what is idle, and returns.
+///
+/// Must run inside a [`tokio::task::LocalSet`]. A socket that was bound here is gone from its path as soon as `stop` is.
+pub async fn serve<L: Lender>(
+    listeners: Vec<Bound>,
+    lender: Rc<L>,
+    limits: Limits,
+    stop: impl Future<Output = ()>,
+) {
+    let house = Rc::new(House {
+        lender,
+        seats: Seats::new(&limits),
+        limits,
+        closing: watch::Sender::new(false),
+        written_down: Rarely::default(),
+    });
+    let mut stop = pin!(stop);
+    let mut failures = 0_u64;
+    loop {
+        match next(&listeners, stop.as_mut()).await {
+            Next::Stop => break,
+            Next::Arrived(stream) => {
+                if failures > 0 {
+                    tracing::info!(failures, "connections are accepted again");
+                    failures = 0;
+                }
+                receive(&house, stream);
+            }
+            Next::Failed(error) => {
+                failures += 1;
+                if failures == 1 {
+                    tracing::warn!(%error, "no connection can be accepted just now");
+                }
+                // The usual reason is that descriptors have run out; the end of a connection frees one.
+                let _ = tokio::time::timeout(house.limits.pause, house.seats.one_freed()).await;
+            }
+        }
+    }
+    drop(listeners);
+    // What came before the end is answered: give tokio the chance to see what the kernel has already.
+    tokio::task::yield_now().await;
+    house.closing.send_replace(true);
+    house.seats.all_freed().await;
+}
+
+/// What the accept loop wakes up for.
+enum Next {
+    Stop,
+    Arrived(UnixStream),
+    Failed(io::Error),
+}
+
+async fn next(listeners: &[Bound], mut stop: Pin<&mut impl Future<Output = ()>>) -> Next {
+    poll_fn(|context| {
+        if stop.as_mut().poll(context).is_ready() {
+            return Poll::Ready(Next::Stop);
+        }
+        for bound in listeners {
+            match bound.poll_accept(context) {
+                Poll::Ready(Ok(stream)) => return Poll::Ready(Next::Arrived(stream)),
+                Poll::Ready(Err(error)) => return Poll::Ready(Next::Failed(error)),
+                Poll::Pending => {}
+            }
+        }
+        Poll::Pending
+    })
+    .await
+}
+
+fn receive<L: Lender>(house: &Rc<House<L>>, stream: UnixStream) {
+    let peer = match stream.peer_cred() {
+        Ok(found) => Peer { uid: found.uid(), gid: found.gid(), pid: found.pid() },
+        Err(error) => {
+            tracing::debug!(%error, "a connection without credentials is closed");
+            return;
+        }
+    };
+    match Seats::take(&house.seats, peer.uid) {
+        Ok(seat) => {
+            tokio::task::spawn_local(visit::attend(Rc::clone(house), Wire::new(stream), peer, seat));
+        }
+        Err(full) => {
+            if house.written_down.is_due(peer.uid) {
+                tracing::warn!(uid = peer.uid, pid = peer.pid, "turned away: {full}");
+            }
+            // A fresh connection has room for this much; whoever closed it already misses nothing. (tokio's own
+            // `try_write` would first want to hear from the kernel that it is writable.)
+            let _ = rustix::io::write(&stream, &Problem::too_many_connections(full).as_last_words());
+        }
+    }
+}

@@ -1,0 +1,221 @@
+//! How tokens, PINs and states are written.
+
+use std::fmt;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::Response;
+use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
+use serde::{Serialize, Serializer};
+
+use super::Lender;
+use super::form::Form;
+use super::problem::Problem;
+use crate::keeper::{AccessToken, ENTER_AT, Moment, PinView, View};
+
+/// On every answer: some carry secrets, and the others are stale at once too.
+pub(super) const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
+
+const TEXT: HeaderValue = HeaderValue::from_static("text/plain");
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+
+/// How many accounts a sentence names.
+const NAMED: usize = 5;
+
+fn ok(media_type: HeaderValue, body: impl Into<Bytes>) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(body.into()));
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, media_type);
+    headers.insert(CACHE_CONTROL, NO_STORE);
+    response
+}
+
+/// A document and a newline, for the sake of those who read it in a terminal.
+pub(super) fn json(document: &impl Serialize) -> Vec<u8> {
+    // Strings and numbers only: there is nothing that could fail.
+    let mut bytes = serde_json::to_vec(document).unwrap_or_default();
+    bytes.push(b'\n');
+    bytes
+}
+
+#[derive(Serialize)]
+struct TokenDocument<'a> {
+    access_token: &'a str,
+    token_type: &'a str,
+    expires_in: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    scope: Option<&'a str>,
+}
+
+pub(super) fn token(access: &AccessToken, promised: Duration, form: Form) -> Response<Full<Bytes>> {
+    let token = access.token.expose();
+    match form {
+        Form::Text => ok(TEXT, line(&[token])),
+        Form::Header => ok(TEXT, line(&["Authorization: ", &access.token_type, " ", token])),
+        Form::Json => ok(
+            JSON,
+            json(&TokenDocument {
+                access_token: token,
+                token_type: &access.token_type,
+                expires_in: promised.as_secs(),
+                scope: access.scope.as_deref(),
+            }),
+        ),
+    }
+}
+
+/// One allocation, of the right size.
+fn line(pieces: &[&str]) -> Vec<u8> {
+    let length = pieces.iter().map(|piece| piece.len()).sum::<usize>();
+    let mut line = Vec::with_capacity(length + 1);
+    for piece in pieces {
+        line.extend_from_slice(piece.as_bytes());
+    }
+    line.push(b'\n');
+    line
+}
+
+/// A wall time, in milliseconds since 1970; written as RFC 3339 wants it, in whole seconds of UTC.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Time(i64);
+
+impl Time {
+    fn of<L: Lender>(lender: &L, moment: Moment) -> Self {
+        Self(lender.wall_millis_of(moment))
+    }
+}
+
+impl fmt::Display for Time {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let seconds = self.0.div_euclid(1000);
+        let limit = if seconds < 0 { jiff::Timestamp::MIN } else { jiff::Timestamp::MAX };
+        jiff::Timestamp::from_second(seconds).unwrap_or(limit).fmt(f)
+    }
+}
+
+impl Serialize for Time {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+/// The PIN object.
+#[derive(Debug, Serialize)]
+pub(super) struct PinDocument {
+    pub(super) pin: String,
+    enter_at: &'static str,
+    expires_in: u64,
+    pub(super) expires_at: Time,
+}
+
+impl PinDocument {
+    pub(super) fn new<L: Lender>(lender: &L, view: PinView) -> Self {
+        Self {
+            pin: view.pin,
+            enter_at: ENTER_AT,
+            expires_in: view.expires_in.as_secs(),
+            expires_at: Time::of(lender, view.expires_at),
+        }
+    }
+}
+
+pub(super) fn pin<L: Lender>(lender: &L, view: PinView) -> Response<Full<Bytes>> {
+    ok(JSON, json(&PinDocument::new(lender, view)))
+}
+
+#[derive(Serialize)]
+struct TimesDocument {
+    issued_at: Time,
+    expires_at: Time,
+    refresh_at: Time,
+    expires_in: u64,
+}
+
+#[derive(Serialize)]
+struct AccountDocument {
+    state: &'static str,
+    token: Option<TimesDocument>,
+    pin: Option<PinDocument>,
+    failures: u32,
+    last_error: Option<String>,
+    last_refresh_at: Option<Time>,
+}
+
+impl AccountDocument {
+    fn new<L: Lender>(lender: &L, view: View) -> Self {
+        Self {
+            state: view.state.name(),
+            token: view.token.map(|token| TimesDocument {
+                issued_at: Time::of(lender, token.issued_at),
+                expires_at: Time::of(lender, token.expires_at),
+                refresh_at: Time::of(lender, token.refresh_at),
+                expires_in: token.expires_at.until_from(lender.now()).as_secs(),
+            }),
+            pin: view.pin.map(|pin| PinDocument::new(lender, pin)),
+            failures: view.failures,
+            last_error: view.last_error,
+            last_refresh_at: view.last_refresh_at.map(|moment| Time::of(lender, moment)),
+        }
+    }
+}
+
+pub(super) fn status<L: Lender>(lender: &L, account: L::Account) -> Response<Full<Bytes>> {
+    ok(JSON, json(&AccountDocument::new(lender, lender.view(account))))
+}
+
+#[derive(Serialize)]
+struct DaemonDocument<A> {
+    version: &'static str,
+    accounts: A,
+}
+
+/// Written one by one, so that no second copy of thousands of views is ever held.
+struct AllAccounts<'a, L: Lender>(&'a L);
+
+impl<L: Lender> Serialize for AllAccounts<'_, L> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Self(lender) = *self;
+        serializer.collect_map(
+            lender
+                .accounts()
+                .into_iter()
+                .map(|(name, account)| (name, AccountDocument::new(lender, lender.view(account)))),
+        )
+    }
+}
+
+pub(super) fn statuses<L: Lender>(lender: &L) -> Response<Full<Bytes>> {
+    let document = DaemonDocument { version: env!("CARGO_PKG_VERSION"), accounts: AllAccounts(lender) };
+    ok(JSON, json(&document))
+}
+
+pub(super) fn health<L: Lender>(lender: &L) -> Result<Response<Full<Bytes>>, Problem> {
+    let accounts = lender.accounts();
+    if accounts.is_empty() {
+        return Err(Problem::no_account());
+    }
+    let all = accounts.len();
+    let without: Vec<_> = accounts
+        .into_iter()
+        .filter(|(_, account)| lender.view(*account).token.is_none())
+        .map(|(name, _)| name)
+        .collect();
+    if without.is_empty() {
+        return Ok(ok(TEXT, "ok\n"));
+    }
+    Err(Problem::without_token(format!(
+        "{} of {all} accounts without a living token: {}.",
+        without.len(),
+        some_of(&without)
+    )))
+}
+
+/// The first few names, and how many more there are.
+pub(super) fn some_of(names: &[String]) -> String {
+    let shown = names.iter().take(NAMED).map(String::as_str).collect::<Vec<_>>().join(", ");
+    match names.len().saturating_sub(NAMED) {
+        0 => shown,
+        more => format!("{shown} and {more} more"),
+    }
+}

@@ -1,0 +1,141 @@
+//! One request in, one response out.
+
+use std::convert::Infallible;
+use std::rc::Rc;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use hyper::body::{Body, Incoming};
+use hyper::{Request, Response};
+
+use super::form::Form;
+use super::problem::Problem;
+use super::query::Parameters;
+use super::routes::{self, What};
+use super::visit::Visit;
+use super::{Asked, Lender, answers};
+use crate::keeper::{Answer, Ask, Want};
+use crate::secret::Secret;
+
+/// Twice what the longest token could be.
+const BODY_LIMIT: usize = 128 * 1024;
+
+type Reply = Response<Full<Bytes>>;
+
+/// Answers a request, whatever it is.
+pub(super) async fn answer<L: Lender>(
+    visit: Rc<Visit<L>>,
+    request: Request<Incoming>,
+) -> Result<Reply, Infallible> {
+    visit.wire.receiving();
+    let response = visit.respond(request).await.unwrap_or_else(|problem| problem.response());
+    visit.wire.sending();
+    Ok(response)
+}
+
+impl<L: Lender> Visit<L> {
+    async fn respond(&self, request: Request<Incoming>) -> Result<Reply, Problem> {
+        let lender = &*self.house.lender;
+        let (head, body) = request.into_parts();
+        let (route, name) = routes::find(&head.method, head.uri.path())?;
+        tracing::debug!(uid = self.peer.uid, pid = self.peer.pid, what = ?route.what, account = name_of(name));
+        if body.size_hint().lower() > BODY_LIMIT as u64 {
+            return Err(Problem::too_large(BODY_LIMIT));
+        }
+        let said = Parameters::read(head.uri.query(), route.parameters)?;
+        let min_ttl = said.min_ttl.unwrap_or_default();
+        let account = || self.account(name, head.uri.path());
+        let form = if route.what == What::Header { Form::Header } else { Form::wished_for(&head.headers) };
+        let want = match route.what {
+            What::Health => return answers::health(lender),
+            What::Statuses => return Ok(answers::statuses(lender)),
+            What::Status => return Ok(answers::status(lender, account()?)),
+            What::Pin => {
+                let pin = lender.view(account()?).pin.ok_or_else(Problem::no_pin)?;
+                return Ok(answers::pin(lender, pin));
+            }
+            What::Token | What::Header => Want::Token { min_ttl, told: form.told() },
+            What::Refresh => Want::Refresh { min_ttl },
+            What::Authorize => Want::Authorize,
+            What::Rejected => {
+                self.admit(account()?)?;
+                Want::Rejected { token: refused_token(body).await?, min_ttl }
+            }
+        };
+        // Also after `admit` above: a body takes its time, and the accounts may be others by now.
+        let account = account()?;
+        self.admit(account)?;
+        let ask = Ask { want, wait: said.wait, uid: self.peer.uid };
+        self.put(account, ask, form).await
+    }
+
+    /// The account that a path means.
+    fn account(&self, name: Option<&str>, path: &str) -> Result<L::Account, Problem> {
+        let lender = &*self.house.lender;
+        if let Some(name) = name {
+            let name = name_of(Some(name)).ok_or_else(|| Problem::unknown_account(None))?;
+            return lender.account(name).ok_or_else(|| Problem::unknown_account(Some(name)));
+        }
+        lender.default_account().ok_or_else(|| {
+            let names: Vec<_> = lender.accounts().into_iter().map(|(name, _)| name).collect();
+            if names.is_empty() {
+                Problem::no_account()
+            } else {
+                Problem::account_required(path, &answers::some_of(&names))
+            }
+        })
+    }
+
+    /// Lets those pass who may have the account's tokens.
+    fn admit(&self, account: L::Account) -> Result<(), Problem> {
+        if self.house.lender.may_have(account, &self.peer) {
+            return Ok(());
+        }
+        if self.house.written_down.is_due(self.peer.uid) {
+            let (uid, pid) = (self.peer.uid, self.peer.pid);
+            tracing::warn!(uid, pid, "refused: neither allow-users nor allow-groups name this user");
+        }
+        Err(Problem::forbidden(&self.peer))
+    }
+
+    /// Puts the question to the keeper and writes down what comes of it.
+    async fn put(&self, account: L::Account, ask: Ask, form: Form) -> Result<Reply, Problem> {
+        let lender = &*self.house.lender;
+        let answer = match lender.ask(account, ask) {
+            Asked::Now(answer) => answer,
+            Asked::Later(waiting) => {
+                self.wire.waiting();
+                waiting.await
+            }
+        };
+        match answer {
+            Answer::Token { access, promised } => Ok(answers::token(&access, promised, form)),
+            Answer::Pin(view) => Ok(answers::pin(lender, view)),
+            Answer::Problem(problem) => Err(Problem::of_keeper(lender, problem)),
+        }
+    }
+}
+
+/// The name, if an account could have it. What else a path says is repeated nowhere.
+fn name_of(name: Option<&str>) -> Option<&str> {
+    name.filter(|name| {
+        matches!(name.len(), 1..=32)
+            && name.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-'))
+    })
+}
+
+/// The body of `POST /token/rejected`.
+async fn refused_token(body: Incoming) -> Result<Secret, Problem> {
+    let body = match Limited::new(body, BODY_LIMIT).collect().await {
+        Ok(body) => body.to_bytes(),
+        Err(error) if error.is::<LengthLimitError>() => return Err(Problem::too_large(BODY_LIMIT)),
+        Err(_) => {
+            return Err(Problem::invalid("The body ends too early, or is not as HTTP wants it."));
+        }
+    };
+    match std::str::from_utf8(body.trim_ascii()) {
+        Ok("") => Err(Problem::invalid("The body is empty; it is to be the refused token.")),
+        Ok(token) => Ok(Secret::new(token)),
+        Err(_) => Err(Problem::invalid("The body is not text; it is to be the refused token.")),
+    }
+}

@@ -1,0 +1,89 @@
+//! In which form a token is wanted.
+
+use hyper::HeaderMap;
+use hyper::header::ACCEPT;
+
+use crate::keeper::Told;
+
+/// How a token is written down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Form {
+    /// The bare token in a line.
+    Text,
+    /// The OAuth token object (RFC 6749, section 5.1).
+    Json,
+    /// A line that `curl -H @-` takes.
+    Header,
+}
+
+/// How much a client wants a media type: first the weight in thousandths, then how exactly it named the type, then how
+/// early. (RFC 9110 leaves the order of equal weights open.)
+type Wish = (u16, u8, isize);
+
+impl Form {
+    /// The wished-for one of text and JSON; text when neither is preferred, or nothing that exists here is wanted.
+    pub(super) fn wished_for(headers: &HeaderMap) -> Self {
+        if !headers.contains_key(ACCEPT) {
+            return Self::Text;
+        }
+        let ranges: Vec<_> = headers
+            .get_all(ACCEPT)
+            .iter()
+            .filter_map(|value| value.to_str().ok())
+            .flat_map(|value| value.split(','))
+            .filter_map(range)
+            .collect();
+        let json = wish("application", "json", &ranges);
+        if json.0 > 0 && json > wish("text", "plain", &ranges) { Self::Json } else { Self::Text }
+    }
+
+    /// Whether the client learns how long the token is promised.
+    pub(super) const fn told(self) -> Told {
+        match self {
+            Self::Json => Told::Lifetime,
+            Self::Text | Self::Header => Told::TokenOnly,
+        }
+    }
+}
+
+/// A media range and its weight; `None` if it is none.
+fn range(text: &str) -> Option<(&str, &str, u16)> {
+    let mut parts = text.split(';').map(str::trim);
+    let (kind, subkind) = parts.next()?.split_once('/')?;
+    let weight = parts
+        .filter_map(|part| part.split_once('='))
+        .find(|(name, _)| name.trim().eq_ignore_ascii_case("q"))
+        .map_or(Some(1000), |(_, value)| weight(value.trim()))?;
+    Some((kind, subkind, weight))
+}
+
+/// `0`, `1`, or one of these with up to three places behind the point, as thousandths.
+fn weight(text: &str) -> Option<u16> {
+    let (whole, places) = text.split_once('.').unwrap_or((text, ""));
+    let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+    if !matches!(whole, "0" | "1") || places.len() > 3 || !digits(places) {
+        return None;
+    }
+    let thousandths = format!("{whole}{places:0<3}").parse().ok()?;
+    Some(thousandths).filter(|weight| *weight <= 1000)
+}
+
+/// What the ranges say of one media type: the most exact of them counts (RFC 9110, section 12.5.1).
+fn wish(kind: &str, subkind: &str, ranges: &[(&str, &str, u16)]) -> Wish {
+    (0_isize..)
+        .zip(ranges)
+        .filter_map(|(place, (of, sub, weight))| {
+            let exactness = if of.eq_ignore_ascii_case(kind) && sub.eq_ignore_ascii_case(subkind) {
+                2
+            } else if of.eq_ignore_ascii_case(kind) && *sub == "*" {
+                1
+            } else if *of == "*" && *sub == "*" {
+                0
+            } else {
+                return None;
+            };
+            Some((*weight, exactness, -place))
+        })
+        .max_by_key(|(_, exactness, place)| (*exactness, *place))
+        .unwrap_or((0, 0, 0))
+}

@@ -1,0 +1,97 @@
+//! One connection, from the accept to its end.
+
+use std::fmt;
+use std::future::poll_fn;
+use std::pin::pin;
+use std::rc::Rc;
+use std::task::Poll;
+
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use tokio::time::{Instant, sleep_until};
+
+use super::seats::Seat;
+use super::wire::{Line, Phase, Wire};
+use super::{House, Lender, Peer, desk};
+
+/// A request's head may be so long; hyper answers a longer one with 431.
+const HEAD_LIMIT: usize = 16 * 1024;
+
+/// The two ends of one connection, for the requests that come over it.
+pub(super) struct Visit<L> {
+    pub(super) house: Rc<House<L>>,
+    pub(super) wire: Rc<Wire>,
+    pub(super) peer: Peer,
+}
+
+/// Why a connection is over.
+enum End {
+    Closed,
+    Broken(hyper::Error),
+    HungUp,
+    TooSlow(Phase),
+}
+
+impl fmt::Display for End {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Closed => write!(f, "closed"),
+            Self::Broken(error) => write!(f, "{error}"),
+            Self::HungUp => write!(f, "the client hung up while it waited"),
+            Self::TooSlow(phase) => write!(f, "too slow while {phase:?}"),
+        }
+    }
+}
+
+pub(super) async fn attend<L: Lender>(house: Rc<House<L>>, wire: Rc<Wire>, peer: Peer, seat: Seat) {
+    let visit = Rc::new(Visit { house: Rc::clone(&house), wire: Rc::clone(&wire), peer });
+    let connection = http1::Builder::new()
+        // hyper would take a client that has said all for one that has left; `Wire::hung_up` knows better.
+        .half_close(true)
+        .max_buf_size(HEAD_LIMIT)
+        .header_read_timeout(None)
+        .serve_connection(
+            TokioIo::new(Line(Rc::clone(&wire))),
+            service_fn(move |request| desk::answer(Rc::clone(&visit), request)),
+        );
+    let mut connection = pin!(connection);
+    let mut closing = house.closing.subscribe();
+    let mut closing = pin!(closing.wait_for(|closing| *closing));
+    let mut closing_is_told = false;
+    let mut hung_up = pin!(wire.hung_up());
+    // The one timer is moved only if it would ring too late, or rings too early: a request that is answered at once
+    // does not touch it.
+    let mut alarm = pin!(sleep_until(Instant::now() + house.limits.stall));
+
+    let end = poll_fn(|context| {
+        if let Poll::Ready(result) = connection.as_mut().poll(context) {
+            return Poll::Ready(result.map_or_else(End::Broken, |()| End::Closed));
+        }
+        if !closing_is_told && closing.as_mut().poll(context).is_ready() {
+            closing_is_told = true;
+            connection.as_mut().graceful_shutdown();
+            // Have hyper look at once whether that was all.
+            context.waker().wake_by_ref();
+        }
+        let phase = wire.phase();
+        if matches!(phase, Phase::Waiting) && hung_up.as_mut().poll(context).is_ready() {
+            return Poll::Ready(End::HungUp);
+        }
+        if let Some(deadline) = wire.deadline(&house.limits) {
+            if deadline < alarm.deadline() {
+                alarm.as_mut().reset(deadline);
+            }
+            while alarm.as_mut().poll(context).is_ready() {
+                if deadline <= Instant::now() {
+                    return Poll::Ready(End::TooSlow(phase));
+                }
+                alarm.as_mut().reset(deadline);
+            }
+        }
+        Poll::Pending
+    })
+    .await;
+    tracing::debug!(uid = peer.uid, pid = peer.pid, %end, "a connection is over");
+    drop(seat);
+}

@@ -1,0 +1,177 @@
+//! A connection's bytes, and where it stands.
+
+use std::cell::Cell;
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+
+use rustix::net::Shutdown;
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
+use tokio::net::UnixStream;
+use tokio::time::Instant;
+
+use super::Limits;
+
+/// Where a connection stands.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Phase {
+    /// A request arrives, or the first one is awaited.
+    Receiving { since: Instant },
+    /// The keeper has the word.
+    Waiting,
+    /// An answer goes out.
+    Sending { since: Instant },
+    /// The last answer is out and nothing new has come.
+    Idle { since: Instant },
+}
+
+/// The stream and its phase: shared by the bytes' way ([`Line`]), the requests and the timer of one connection.
+pub(super) struct Wire {
+    stream: UnixStream,
+    phase: Cell<Phase>,
+}
+
+impl Wire {
+    pub(super) fn new(stream: UnixStream) -> Rc<Self> {
+        Rc::new(Self { stream, phase: Cell::new(Phase::Receiving { since: Instant::now() }) })
+    }
+
+    pub(super) fn phase(&self) -> Phase {
+        self.phase.get()
+    }
+
+    /// Something of a request is here, be it from the peer or, pipelined, from hyper's buffer.
+    pub(super) fn receiving(&self) {
+        if matches!(self.phase.get(), Phase::Idle { .. }) {
+            self.phase.set(Phase::Receiving { since: Instant::now() });
+        }
+    }
+
+    /// The request is whole and the keeper needs time for it.
+    pub(super) fn waiting(&self) {
+        self.phase.set(Phase::Waiting);
+    }
+
+    /// The answer is known.
+    pub(super) fn sending(&self) {
+        self.phase.set(Phase::Sending { since: Instant::now() });
+    }
+
+    /// Everything that was written has left.
+    fn flushed(&self) {
+        if matches!(self.phase.get(), Phase::Sending { .. }) {
+            self.phase.set(Phase::Idle { since: Instant::now() });
+        }
+    }
+
+    /// When patience ends; a request that waits for the keeper has none to lose.
+    pub(super) fn deadline(&self, limits: &Limits) -> Option<Instant> {
+        match self.phase.get() {
+            Phase::Receiving { since } | Phase::Sending { since } => Some(since + limits.stall),
+            Phase::Idle { since } => Some(since + limits.idle),
+            Phase::Waiting => None,
+        }
+    }
+
+    /// Ends when the peer has gone for good.
+    ///
+    /// A peer that only has nothing more to say (`shutdown(SHUT_WR)`, as `socat` and `nc -N` do) still waits for its
+    /// answer. The kernel tells the two apart: only the first is `EPOLLHUP`, which tokio reports as write-closed. To
+    /// be woken for that and not for room to write, the readiness to write is forgotten first; so [`Line`] must not
+    /// rely on it, and tries to write before it asks.
+    pub(super) async fn hung_up(&self) {
+        loop {
+            forget(&self.stream, Interest::WRITABLE);
+            match self.stream.ready(Interest::WRITABLE).await {
+                Ok(ready) if !ready.is_write_closed() => {}
+                Ok(_) | Err(_) => return,
+            }
+        }
+    }
+}
+
+/// Has tokio believe that the stream is not ready until the kernel next says so.
+fn forget(stream: &UnixStream, interest: Interest) {
+    let _ = stream.try_io(interest, || -> io::Result<()> { Err(io::ErrorKind::WouldBlock.into()) });
+}
+
+/// The way of a connection's bytes into and out of hyper.
+pub(super) struct Line(pub(super) Rc<Wire>);
+
+impl Line {
+    fn poll_send(
+        &self,
+        context: &mut Context<'_>,
+        send: impl Fn(&UnixStream) -> rustix::io::Result<usize>,
+    ) -> Poll<io::Result<usize>> {
+        let stream = &self.0.stream;
+        match send(stream) {
+            Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => {}
+            done => return Poll::Ready(done.map_err(io::Error::from)),
+        }
+        loop {
+            ready!(stream.poll_write_ready(context))?;
+            match stream.try_io(Interest::WRITABLE, || send(stream).map_err(io::Error::from)) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                done => return Poll::Ready(done),
+            }
+        }
+    }
+}
+
+impl AsyncRead for Line {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let stream = &self.0.stream;
+        loop {
+            ready!(stream.poll_read_ready(context))?;
+            let room = buffer.remaining();
+            match stream.try_read_buf(buffer) {
+                Ok(read) => {
+                    if read > 0 {
+                        self.0.receiving();
+                        if read < room {
+                            // What fills a part of the buffer was all there is: no second call to learn it.
+                            forget(stream, Interest::READABLE);
+                        }
+                    }
+                    return Poll::Ready(Ok(()));
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => return Poll::Ready(Err(error)),
+            }
+        }
+    }
+}
+
+impl AsyncWrite for Line {
+    fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.poll_send(context, |stream| rustix::io::write(stream, bytes))
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.poll_send(context, |stream| rustix::io::writev(stream, slices))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.0.flushed();
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        rustix::net::shutdown(&self.0.stream, Shutdown::Write)?;
+        Poll::Ready(Ok(()))
+    }
+}

@@ -1,0 +1,409 @@
+//! What the store says: errors that stop something, notes for the operator's diary. No word comes out of a file:
+//! a broken one may hold half a token anywhere.
+
+use std::fmt;
+use std::io;
+use std::path::PathBuf;
+
+use rustix::io::Errno;
+
+/// Why the store cannot be used. Reads as *where: what is wrong; what to do*.
+#[derive(Debug)]
+pub enum StoreError {
+    /// Another process holds the store.
+    Locked {
+        /// The store's folder.
+        directory: PathBuf,
+        /// Who holds it; `None` if it did not say.
+        pid: Option<u32>,
+    },
+    /// The file was written by a newer version of this program; it was left alone.
+    Newer {
+        /// The file.
+        path: PathBuf,
+        /// Its version.
+        found: u64,
+        /// The newest version that is understood here.
+        ours: u64,
+    },
+    /// No account can have this name: it is not of the form `[a-z0-9-]{1,32}`.
+    Name {
+        /// The name, as it was given.
+        account: String,
+    },
+    /// The operating system refused.
+    Refused {
+        /// What it was about: an account's file, the lock, or the folder.
+        path: PathBuf,
+        /// What was being done.
+        doing: Doing,
+        /// The refusal.
+        error: io::Error,
+    },
+}
+
+/// What was being done when the operating system refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Doing {
+    /// Making the folder, or closing it to others.
+    Prepare,
+    /// Taking the lock.
+    Lock,
+    /// Reading an account's file.
+    Read,
+    /// Giving another name to a file that cannot be used.
+    MoveAside,
+    /// Clearing away the temporary file of an earlier save.
+    ClearAway,
+    /// Creating the temporary file.
+    Create,
+    /// Writing to it.
+    Write,
+    /// Having it carried to the disk.
+    Sync,
+    /// Putting it in its place.
+    Rename,
+    /// Having the folder carried to the disk.
+    SyncFolder,
+    /// Deleting an account's file.
+    Delete,
+}
+
+impl StoreError {
+    /// What `ecobee-tokend` exits with when this ends it: 73, or 2 for a name that cannot be.
+    pub const fn exit_status(&self) -> u8 {
+        match self {
+            Self::Locked { .. } | Self::Newer { .. } | Self::Refused { .. } => 73,
+            Self::Name { .. } => 2,
+        }
+    }
+
+    /// Whether something that was to be there is not: the folder, most likely.
+    pub(super) fn is_absence(&self) -> bool {
+        matches!(self, Self::Refused { error, .. } if error.kind() == io::ErrorKind::NotFound)
+    }
+}
+
+impl std::error::Error for StoreError {}
+
+impl fmt::Display for StoreError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Locked { directory, pid } => {
+                write!(f, "{}: in use by another ecobee-tokend", directory.display())?;
+                if let Some(pid) = pid {
+                    write!(f, ", process {pid}")?;
+                }
+                f.write_str("; stop that one first, or give this one another [store] directory")
+            }
+            Self::Newer { path, found, ours } => write!(
+                f,
+                "{}: written by a newer ecobee-tokend (version {found}, this one knows up to {ours}), left alone; \
+                 install the newer one again, or move the file away and enter a new PIN",
+                path.display()
+            ),
+            Self::Name { account } => write!(
+                f,
+                "{account:?}: not an account's name; \
+                 it has 1 to 32 characters, each a small letter, a digit or a hyphen"
+            ),
+            Self::Refused { path, doing, error } => {
+                write!(f, "{}: {doing}: ", path.display())?;
+                explain(error, f)
+            }
+        }
+    }
+}
+
+impl fmt::Display for Doing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Prepare => "the folder cannot be prepared",
+            Self::Lock => "cannot be locked",
+            Self::Read => "cannot be read",
+            Self::MoveAside => "cannot be used as it is, nor moved aside",
+            Self::ClearAway => "not saved, for an earlier temporary file cannot be cleared away",
+            Self::Create => "not saved, for its temporary file cannot be created",
+            Self::Write => "not saved, for its temporary file cannot be written",
+            Self::Sync => "not saved, for its temporary file does not reach the disk",
+            Self::Rename => "not saved, for its temporary file cannot be put in its place",
+            Self::SyncFolder => "saved, but perhaps not for good, for its folder does not reach the disk",
+            Self::Delete => "cannot be deleted",
+        })
+    }
+}
+
+/// What is wrong, and what to do about it.
+fn explain(error: &io::Error, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    match Errno::from_io_error(error) {
+        Some(Errno::NOSPC) => f.write_str("the disk is full; free some space"),
+        Some(Errno::DQUOT) => f.write_str("the disk quota is used up; free some space or raise the quota"),
+        Some(Errno::ROFS) => f.write_str(
+            "the file system is read-only here; mount it writable, or name the folder in \
+             StateDirectory= or ReadWritePaths= of the unit",
+        ),
+        Some(Errno::NOENT) => {
+            f.write_str("the folder is gone; make it again, for the daemon's user alone (mode 0700)")
+        }
+        Some(Errno::ACCESS | Errno::PERM) => write!(
+            f,
+            "user {} has no right to; the folder and all in it must belong to the user that runs the daemon \
+             (chown -R), with modes 0700 and 0600",
+            rustix::process::geteuid().as_raw()
+        ),
+        Some(Errno::NOTDIR) => f.write_str("something on the way there is not a folder; move that away"),
+        Some(Errno::ISDIR | Errno::NOTEMPTY) => f.write_str("a folder stands in the way; move that away"),
+        Some(_) | None => {
+            write!(f, "{error}; look for the cause in the kernel's log (journalctl -k)")
+        }
+    }
+}
+
+/// What an operator should read of, though the daemon goes on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Note {
+    /// A file could not be understood.
+    MovedAside {
+        /// Where it lay.
+        from: PathBuf,
+        /// Where it lies now, unchanged.
+        to: PathBuf,
+        /// What is wrong with it.
+        why: Flaw,
+    },
+    /// The file was written under another API key.
+    KeyChanged {
+        /// Where it lay.
+        from: PathBuf,
+        /// Where it lies now, unchanged.
+        kept_as: PathBuf,
+    },
+    /// Others could read the file; no longer.
+    ModeMended {
+        /// The file.
+        path: PathBuf,
+        /// The permission bits that it had.
+        mode: u32,
+    },
+    /// Others can read the file, and only its owner or the next save can change that.
+    ModeLeft {
+        /// The file.
+        path: PathBuf,
+        /// The permission bits that it has.
+        mode: u32,
+        /// The user that it belongs to.
+        owner: u32,
+    },
+    /// Others could look into the folder; no longer.
+    FolderMended {
+        /// The folder.
+        path: PathBuf,
+        /// The permission bits that it had.
+        mode: u32,
+    },
+    /// Others can look into the folder, and it is not ours to close.
+    FolderLeft {
+        /// The folder.
+        path: PathBuf,
+        /// The permission bits that it has.
+        mode: u32,
+        /// The user that it belongs to.
+        owner: u32,
+    },
+    /// The folder, or the lock in it, had vanished under the daemon and was made again.
+    FolderMadeAgain {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// A save that was cut off had written all of its temporary file: that is newer, and was put in its place.
+    SaveFinished {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The stored access token may be dead and was dropped; the refresh token is kept.
+    AccessDoubted {
+        /// The file.
+        path: PathBuf,
+        /// Why it may be dead.
+        why: Doubt,
+    },
+}
+
+/// What is wrong with a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Flaw {
+    /// It is a folder, a link, a pipe or a device.
+    NotAFile,
+    /// It is far larger than anything this program writes.
+    TooLarge,
+    /// It is not JSON, or ends too early.
+    NotJson {
+        /// Counted from 1.
+        line: usize,
+        /// Counted from 1; 0 at a line's very beginning.
+        column: usize,
+    },
+    /// It is JSON, but a member is missing or has another type.
+    WrongForm {
+        /// Counted from 1.
+        line: usize,
+        /// Counted from 1; 0 at a line's very beginning.
+        column: usize,
+    },
+    /// It does not say which version it is, in a positive whole number.
+    NoVersion,
+    /// It was written for an account of another name.
+    OtherAccount,
+}
+
+/// Why a stored access token may be dead.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Doubt {
+    /// A refresh was sent, which kills it, and its answer never reached the disk.
+    RefreshSent,
+    /// It is the same boot, but the boot clock stands before the file was written.
+    BootClockWentBack,
+    /// It is another boot, and the wall clock of this board may not have been set yet.
+    WallClockDoubtful,
+    /// It is another boot, and the wall clock stands before the file was written.
+    WallClockWentBack,
+    /// It was issued after the present moment.
+    IssuedInTheFuture,
+    /// It has characters that no header may carry.
+    Unservable,
+}
+
+impl fmt::Display for Note {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::MovedAside { from, to, why } => {
+                write!(f, "{}: {why}; moved aside to {}, and not used", from.display(), to.display())
+            }
+            Self::KeyChanged { from, kept_as } => write!(
+                f,
+                "{}: belongs to another API key; kept as {}, and not used; \
+                 should the old key come back, so may this file, under its old name",
+                from.display(),
+                kept_as.display()
+            ),
+            Self::ModeMended { path, mode } => write!(
+                f,
+                "{}: other users could read it (mode {mode:04o}, now 0600); if there are any on this machine, \
+                 remove the app at ecobee.com (My Apps) and enter a new PIN",
+                path.display()
+            ),
+            Self::ModeLeft { path, mode, owner } => write!(
+                f,
+                "{}: other users can read it (mode {mode:04o}) and it belongs to user {owner}; \
+                 chmod 0600, or wait for the next save to replace it",
+                path.display()
+            ),
+            Self::FolderMended { path, mode } => write!(
+                f,
+                "{}: other users could look into it (mode {mode:04o}, now 0700); whatever made it so may do it again",
+                path.display()
+            ),
+            Self::FolderLeft { path, mode, owner } => write!(
+                f,
+                "{}: other users can look into it (mode {mode:04o}) and it belongs to user {owner}; \
+                 chown it to the user that runs the daemon, and chmod 0700",
+                path.display()
+            ),
+            Self::FolderMadeAgain { path } => write!(
+                f,
+                "{}: it or the lock in it had vanished and was made again; find out what removed it, \
+                 for grants are lost if the daemon stops before it has saved them",
+                path.display()
+            ),
+            Self::SaveFinished { path } => write!(
+                f,
+                "{}: the last save was cut off after all was written, and has been finished now",
+                path.display()
+            ),
+            Self::AccessDoubted { path, why } => write!(
+                f,
+                "{}: the stored access token is not used, for {why}; a refresh comes first",
+                path.display()
+            ),
+        }
+    }
+}
+
+impl fmt::Display for Flaw {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotAFile => f.write_str("not a regular file"),
+            Self::TooLarge => f.write_str("too large to be a store file"),
+            Self::NotJson { line, column } => {
+                write!(f, "not whole JSON (line {line}, column {column})")
+            }
+            Self::WrongForm { line, column } => {
+                write!(f, "not in the form of a store file (line {line}, column {column})")
+            }
+            Self::NoVersion => f.write_str("has no version"),
+            Self::OtherAccount => f.write_str("belongs to an account of another name"),
+        }
+    }
+}
+
+impl fmt::Display for Doubt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::RefreshSent => "a refresh was under way when the daemon stopped",
+            Self::BootClockWentBack => "the boot clock went back since it was written",
+            Self::WallClockDoubtful => "the wall clock may not have been set since this boot",
+            Self::WallClockWentBack => "the wall clock went back since it was written",
+            Self::IssuedInTheFuture => "it would have been issued in the future",
+            Self::Unservable => "it has characters that no header may carry",
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(errno: Errno) -> String {
+        let error = io::Error::from(errno);
+        let path = PathBuf::from("/var/lib/ecobee-tokend/home.json");
+        StoreError::Refused { path, doing: Doing::Write, error }.to_string()
+    }
+
+    #[test]
+    fn each_common_refusal_has_a_sentence_of_its_own() {
+        let refusals = [
+            (Errno::NOSPC, "disk is full; free"),
+            (Errno::DQUOT, "quota is used up; free"),
+            (Errno::ROFS, "read-only here; mount it writable"),
+            (Errno::NOENT, "folder is gone; make it again"),
+            (Errno::ACCESS, "has no right to; the folder and all in it must belong"),
+            (Errno::IO, "; look for the cause in the kernel's log"),
+        ];
+        for (errno, words) in refusals {
+            let shown = refused(errno);
+            assert!(shown.starts_with("/var/lib/ecobee-tokend/home.json: not saved"), "{shown}");
+            assert!(shown.contains(words), "{shown}");
+        }
+    }
+
+    #[test]
+    fn a_store_in_use_is_told_with_the_process_that_uses_it() {
+        let directory = PathBuf::from("/var/lib/ecobee-tokend");
+        let known = StoreError::Locked { directory: directory.clone(), pid: Some(4711) };
+        assert!(known.to_string().contains("in use by another ecobee-tokend, process 4711; stop"), "{known}");
+        let unknown = StoreError::Locked { directory, pid: None };
+        assert!(unknown.to_string().contains("in use by another ecobee-tokend; stop"), "{unknown}");
+    }
+
+    #[test]
+    fn what_is_fatal_at_start_exits_with_73() {
+        let path = PathBuf::from("/x");
+        let error = io::Error::from(Errno::IO);
+        let fatal = [
+            StoreError::Locked { directory: path.clone(), pid: None },
+            StoreError::Newer { path: path.clone(), found: 2, ours: 1 },
+            StoreError::Refused { path, doing: Doing::Read, error },
+        ];
+        assert!(fatal.iter().all(|error| error.exit_status() == 73));
+    }
+}

@@ -1,0 +1,250 @@
+//! Whose certificate is believed, and what is said of the others.
+
+use std::io::{Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use ecobee_tokend::ecobee::{Client, Endpoint};
+use ecobee_tokend::keeper::{Outcome, Reach};
+use ecobee_tokend::secret::Secret;
+use rcgen::{BasicConstraints, Certificate, CertificateParams, DnType, IsCa, Issuer, KeyPair, date_time_ymd};
+use rustls::pki_types::PrivateKeyDer;
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
+use tempfile::TempDir;
+
+const AMPLE: Duration = Duration::from_secs(30);
+const HERE: &str = "127.0.0.1";
+
+type Connection = StreamOwned<ServerConnection, TcpStream>;
+
+/// An authority of our own, and the folder where its certificate lies.
+struct Authority {
+    issuer: Issuer<'static, KeyPair>,
+    certificate: Certificate,
+    folder: TempDir,
+}
+
+impl Authority {
+    fn new(name: &str) -> Self {
+        let key = KeyPair::generate().expect("a key");
+        let mut params = CertificateParams::new([]).expect("no names");
+        params.distinguished_name.push(DnType::CommonName, name);
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let certificate = params.self_signed(&key).expect("a certificate");
+        let folder = tempfile::tempdir().expect("a folder");
+        Self { issuer: Issuer::new(params, key), certificate, folder }
+    }
+
+    /// Its `ca-file`, with these certificates before its own.
+    fn ca_file(&self, others: &str) -> PathBuf {
+        let path = self.folder.path().join("ca.pem");
+        std::fs::write(&path, format!("{others}{}", self.certificate.pem())).expect("written");
+        path
+    }
+
+    /// A server with a certificate of ours for `name`, valid between two years. It grants what it is asked for.
+    fn server(&self, name: &str, years: (i32, i32)) -> SocketAddr {
+        self.server_that(name, years, |connection| {
+            let body = r#"{"access_token": "eyj"}"#;
+            let length = body.len();
+            // A client that distrusts us is gone by now.
+            let _ = write!(connection, "HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n{body}");
+        })
+    }
+
+    /// The same; `talk` gets each connection when its request has been read.
+    fn server_that(
+        &self,
+        name: &str,
+        years: (i32, i32),
+        mut talk: impl FnMut(&mut Connection) + Send + 'static,
+    ) -> SocketAddr {
+        let key = KeyPair::generate().expect("a key");
+        let mut params = CertificateParams::new([name.to_owned()]).expect("a name");
+        params.not_before = date_time_ymd(years.0, 1, 1);
+        params.not_after = date_time_ymd(years.1, 1, 1);
+        let certificate = params.signed_by(&key, &self.issuer).expect("a certificate");
+        let key = PrivateKeyDer::try_from(key.serialize_der()).expect("a key");
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let config = ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .expect("versions")
+            .with_no_client_auth()
+            .with_single_cert(vec![certificate.der().clone()], key)
+            .expect("a certificate with its key");
+        let config = Arc::new(config);
+        serve(move |connection| {
+            let tls = ServerConnection::new(Arc::clone(&config)).expect("a server");
+            let mut connection = StreamOwned::new(tls, connection);
+            let mut head = Vec::new();
+            let mut byte = [0];
+            while !head.ends_with(b"\r\n\r\n") && matches!(connection.read(&mut byte), Ok(1)) {
+                head.push(byte[0]);
+            }
+            talk(&mut connection);
+        })
+    }
+}
+
+/// Gives each connection to `talk`.
+fn serve(mut talk: impl FnMut(TcpStream) + Send + 'static) -> SocketAddr {
+    let listener = TcpListener::bind((HERE, 0)).expect("a free port");
+    let address = listener.local_addr().expect("its address");
+    thread::spawn(move || {
+        for connection in listener.incoming() {
+            talk(connection.expect("a connection"));
+        }
+    });
+    address
+}
+
+fn client(url: String, request_timeout: Duration, ca_file: Option<PathBuf>) -> Client {
+    Client::new(Endpoint { url, request_timeout, ca_file }).expect("a good endpoint")
+}
+
+async fn refresh(address: SocketAddr, ca_file: Option<PathBuf>) -> Outcome {
+    let client = client(format!("https://{address}"), AMPLE, ca_file);
+    client.refresh(&Secret::new("key"), &Secret::new("token")).await
+}
+
+fn assert_unsent(outcome: Outcome, begin: &str, end: &str) {
+    let Outcome::Trouble(trouble) = outcome else {
+        panic!("no trouble but {outcome:?}");
+    };
+    let reason = trouble.reason;
+    assert!(reason.starts_with(begin) && reason.ends_with(end), "{reason:?} is not {begin:?} … {end:?}");
+    assert_eq!(trouble.reach, Reach::Unsent);
+}
+
+#[tokio::test]
+async fn a_certificate_of_the_authority_in_ca_file_is_believed() {
+    let authority = Authority::new("ours");
+    let address = authority.server(HERE, (2000, 4000));
+    let outcome = refresh(address, Some(authority.ca_file(""))).await;
+    assert!(matches!(outcome, Outcome::Granted(_)), "{outcome:?}");
+}
+
+#[tokio::test]
+async fn every_authority_in_ca_file_is_believed() {
+    let authority = Authority::new("ours");
+    let address = authority.server(HERE, (2000, 4000));
+    let ca_file = authority.ca_file(&Authority::new("another").certificate.pem());
+    let outcome = refresh(address, Some(ca_file)).await;
+    assert!(matches!(outcome, Outcome::Granted(_)), "{outcome:?}");
+}
+
+#[tokio::test]
+async fn a_certificate_of_an_unknown_authority_is_not_believed() {
+    let address = Authority::new("ours").server(HERE, (2000, 4000));
+    let outcome = refresh(address, Some(Authority::new("another").ca_file(""))).await;
+    let begin = format!("no TLS with {address}: its certificate was issued by nobody this machine trusts");
+    assert_unsent(outcome, &begin, "ca-file");
+}
+
+#[tokio::test]
+async fn a_certificate_for_another_host_names_both() {
+    let authority = Authority::new("ours");
+    let address = authority.server("other.example", (2000, 4000));
+    let outcome = refresh(address, Some(authority.ca_file(""))).await;
+    let begin = format!("no TLS with {address}: its certificate is not for 127.0.0.1 but for ");
+    assert_unsent(outcome, &begin, "other.example");
+}
+
+#[tokio::test]
+async fn a_certificate_of_the_future_or_the_past_makes_one_look_at_the_clock() {
+    let authority = Authority::new("ours");
+    for (years, words) in [
+        ((3000, 4000), "is valid from 3000-01-01 00:00 UTC on, and here it is 20"),
+        ((1999, 2001), "was valid until 2001-01-01 00:00 UTC, and here it is 20"),
+    ] {
+        let address = authority.server(HERE, years);
+        let outcome = refresh(address, Some(authority.ca_file(""))).await;
+        let begin = format!("no TLS with {address}: its certificate {words}");
+        assert_unsent(outcome, &begin, " UTC: this machine's clock may be wrong");
+    }
+}
+
+#[tokio::test]
+async fn a_handshake_that_breaks_off_is_unsent() {
+    let address = serve(drop);
+    let outcome = refresh(address, Some(Authority::new("another").ca_file(""))).await;
+    assert_unsent(outcome, &format!("no TLS with {address}: "), "");
+}
+
+#[tokio::test]
+async fn a_connection_that_ends_without_a_tls_farewell_is_broken() {
+    let authority = Authority::new("ours");
+    let ca_file = authority.ca_file("");
+    let address = authority.server_that(HERE, (2000, 4000), |connection| {
+        let _ = connection.write_all(b"HTTP/1.1 200 OK\r\n\r\n{\"access_token\": \"e");
+        let _ = connection.sock.shutdown(Shutdown::Both);
+    });
+    let outcome = refresh(address, Some(ca_file)).await;
+    let Outcome::Trouble(trouble) = outcome else {
+        panic!("no trouble but {outcome:?}");
+    };
+    assert_eq!(trouble.reason, "127.0.0.1 answered with half a body: the connection was closed");
+    assert_eq!(trouble.reach, Reach::Broken);
+}
+
+#[tokio::test]
+async fn a_server_without_tls_gets_no_request() {
+    let address = serve(|mut connection| {
+        let _ = connection.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n");
+        let _ = connection.read_to_end(&mut Vec::new());
+    });
+    let outcome = refresh(address, Some(Authority::new("another").ca_file(""))).await;
+    assert_unsent(outcome, &format!("no TLS with {address}: "), "");
+}
+
+#[tokio::test]
+async fn a_handshake_without_end_is_unsent_at_the_timeout() {
+    let address = serve(|mut connection| {
+        let _ = connection.read_to_end(&mut Vec::new());
+    });
+    let authority = Authority::new("ours");
+    let ca_file = Some(authority.ca_file(""));
+    let client = client(format!("https://{address}"), Duration::from_millis(500), ca_file);
+    let outcome = client.refresh(&Secret::new("key"), &Secret::new("token")).await;
+    assert_unsent(outcome, &format!("no connection to {address} within 0.5 s"), "");
+}
+
+#[tokio::test]
+async fn a_ca_file_that_is_gone_later_is_trouble_that_names_it() {
+    let authority = Authority::new("ours");
+    let address = authority.server(HERE, (2000, 4000));
+    let ca_file = authority.ca_file("");
+    let client = client(format!("https://{address}"), AMPLE, Some(ca_file.clone()));
+    std::fs::remove_file(&ca_file).expect("removed");
+    let outcome = client.refresh(&Secret::new("key"), &Secret::new("token")).await;
+    let words = format!("ca-file {}: no such file or directory", ca_file.display());
+    assert_unsent(outcome, &words, "");
+}
+
+#[test]
+fn an_unusable_ca_file_is_refused_by_its_path() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let write = |name: &str, text: &str| -> PathBuf {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).expect("written");
+        path
+    };
+    let pem = |inside: &str| format!("-----BEGIN CERTIFICATE-----\n{inside}\n-----END CERTIFICATE-----\n");
+    for (path, reason) in [
+        (folder.path().join("missing.pem"), "no such file or directory"),
+        (folder.path().to_owned(), "is a directory"),
+        (write("empty.pem", ""), "there is no certificate in it"),
+        (write("words.pem", "hello"), "there is no certificate in it"),
+        (write("broken.pem", &pem("!!!!")), "a certificate in it cannot be read"),
+        (write("no-certificate.pem", &pem("aGVsbG8=")), "a certificate in it cannot be read"),
+    ] {
+        let url = "https://api.ecobee.com".to_owned();
+        let endpoint = Endpoint { url, request_timeout: AMPLE, ca_file: Some(path.clone()) };
+        let refused = Client::new(endpoint).err().expect("refused").to_string();
+        let words = format!("ca-file {}: {reason}; ", path.display());
+        assert!(refused.starts_with(&words), "{refused}");
+    }
+}

@@ -1,0 +1,372 @@
+//! The main job, end to end: the real daemon, a real socket, a pretend ecobee that knows the truth.
+
+mod harness;
+
+use std::time::{Duration, Instant};
+
+use ecobee_simulator::{CallKind, Endpoint, Liveness, Mood, Options, Pin, Rotation};
+use harness::{KEY, PATIENCE, Stage, quick};
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+#[test]
+fn a_person_enters_the_pin_and_the_script_gets_its_token() {
+    let stage = Stage::with_lifetime(HOUR);
+    let daemon = stage.start();
+
+    let pin = daemon.pin("home");
+    let before = daemon.get("/token");
+    assert_eq!(before.status, 503);
+    assert_eq!(before.member("code"), "authorization-required");
+    assert_eq!(before.member("pin"), pin);
+    daemon.notified.wait_for("the PIN in STATUS=", |line| line.starts_with("STATUS=") && line.contains(&pin));
+    daemon.log.wait_for("the PIN in the log", |line| line.contains(&pin));
+
+    stage.simulator.approve(Pin::Latest).expect("it can be entered");
+    let token = daemon.token("home");
+
+    assert_eq!(stage.simulator.is_alive(&token), Liveness::Alive);
+    assert_eq!(daemon.state_of("home"), "authorized");
+    assert_eq!(daemon.get("/pin").status, 404);
+    assert_eq!(daemon.get("/header").text(), format!("Authorization: Bearer {token}"));
+    daemon.notified.wait_for("the good news", |line| line.starts_with("STATUS=home: token good until"));
+}
+
+#[test]
+fn a_restart_serves_the_stored_token_without_a_call_to_ecobee() {
+    let stage = Stage::with_lifetime(HOUR);
+    let daemon = stage.start_authorized();
+    let token = daemon.token("home");
+    assert!(daemon.stop().success());
+    stage.simulator.clear_calls();
+
+    let daemon = stage.start();
+
+    assert_eq!(daemon.get("/token").text(), token);
+    assert_eq!(stage.simulator.calls(), []);
+}
+
+#[test]
+fn a_kill_costs_nothing_either() {
+    let stage = Stage::with_lifetime(HOUR);
+    let daemon = stage.start_authorized();
+    let token = daemon.token("home");
+    daemon.kill();
+    stage.simulator.clear_calls();
+
+    let daemon = stage.start();
+
+    assert_eq!(daemon.get("/token").text(), token);
+    assert_eq!(stage.simulator.calls(), []);
+}
+
+#[test]
+fn the_token_changes_under_a_client_that_never_gets_a_dead_one() {
+    let stage = Stage::with_lifetime(Duration::from_secs(8));
+    let daemon = stage.start_authorized();
+    let simulator = &stage.simulator;
+    let (mut seen, mut asked) = (Vec::<String>::new(), 0);
+    let deadline = Instant::now() + PATIENCE;
+    while seen.len() < 4 {
+        assert!(Instant::now() < deadline, "only {} tokens came by", seen.len());
+        let asked_at = simulator.truth().now();
+        let answer = daemon.get("/token");
+        assert_eq!(answer.status, 200, "{}", answer.body);
+        asked += 1;
+        let token = answer.text().to_owned();
+        let truth = simulator.truth();
+        let known = truth
+            .grants()
+            .iter()
+            .flat_map(|grant| &grant.access_tokens)
+            .find(|known| known.value == token)
+            .expect("ecobee issued it");
+        assert!(
+            known.expires_at >= asked_at && known.ended_at.is_none_or(|ended_at| ended_at >= asked_at),
+            "a token was served that was dead when it was asked for: {known:?}, asked at {asked_at:?}"
+        );
+        if seen.last() != Some(&token) {
+            seen.push(token);
+        }
+    }
+    assert!(asked > 100, "the client asked all the while, {asked} times");
+    for refresh in simulator.calls_of(CallKind::Refresh) {
+        let truth = simulator.truth();
+        let before =
+            truth.grants()[0].access_tokens.iter().rfind(|token| token.issued_at < refresh.arrived_at);
+        assert!(
+            before.is_some_and(|token| refresh.arrived_at < token.expires_at),
+            "a refresh came after expiry"
+        );
+    }
+}
+
+#[test]
+fn a_revoked_refresh_token_leads_to_a_pin_and_to_a_token_again() {
+    let stage = Stage::with_lifetime(HOUR);
+    let daemon = stage.start_authorized();
+    let token = daemon.token("home");
+    stage.simulator.revoke_all();
+
+    let refused = daemon.post("/token/rejected", &token);
+    assert_eq!(refused.status, 503, "{}", refused.body);
+
+    let pin = daemon.pin("home");
+    assert_eq!(daemon.state_of("home"), "awaiting-user");
+    assert_eq!(
+        stage.simulator.calls_of(CallKind::Refresh).len(),
+        3,
+        "refused three times before a person is asked"
+    );
+    stage.simulator.approve(Pin::from(pin)).expect("the PIN on show can be entered");
+    let next = daemon.token("home");
+    assert_ne!(next, token);
+    assert_eq!(stage.simulator.is_alive(&next), Liveness::Alive);
+}
+
+#[test]
+fn a_pin_that_nobody_entered_is_followed_by_the_next() {
+    let stage = Stage::with_lifetime(HOUR);
+    let daemon = stage.start();
+    let first = daemon.pin("home");
+
+    stage.simulator.expire_pin(Pin::Latest).expect("it expires");
+
+    let status = daemon.wait_for_status("home", "another PIN", |status| {
+        status["pin"]["pin"].as_str().is_some_and(|pin| pin != first)
+    });
+    let second = status["pin"]["pin"].as_str().expect("a PIN").to_owned();
+    stage.simulator.approve(Pin::from(second)).expect("the new PIN works");
+    daemon.token("home");
+}
+
+#[test]
+fn polls_keep_the_interval_and_slow_down_is_obeyed() {
+    let stage = Stage::with_lifetime(HOUR);
+    stage.simulator.add_mood(Mood::error("slow_down").on(Endpoint::Poll).once());
+    let daemon = stage.start();
+    let polls = |count: usize| {
+        let came = stage.simulator.wait_for(PATIENCE, |_, calls| {
+            calls.iter().filter(|call| call.kind == CallKind::Poll).count() >= count
+        });
+        assert!(came, "waited in vain for poll {count}");
+    };
+    polls(3);
+    daemon.stop();
+
+    let calls = stage.simulator.calls();
+    let pin_at = calls.iter().find(|call| call.kind == CallKind::Authorize).and_then(|call| call.answered_at);
+    let polls: Vec<Duration> =
+        calls.iter().filter(|call| call.kind == CallKind::Poll).map(|call| call.arrived_at).collect();
+    assert!(polls[0] - pin_at.expect("answered") >= Duration::from_secs(1), "the first poll came too soon");
+    for pair in polls.windows(2) {
+        let pause = pair[1] - pair[0];
+        assert!(
+            pause >= Duration::from_secs(6),
+            "after slow_down each pause is 1 s + 5 s, this one is {pause:?}"
+        );
+    }
+}
+
+#[test]
+fn the_trouble_of_one_account_does_not_harm_another() {
+    let stage = Stage::with_lifetime(Duration::from_secs(8)).accounts(&["home", "office"]);
+    let daemon = stage.start_authorized();
+    let hang = Mood::hang().of_client(stage.key_of("office")).on(Endpoint::Refresh);
+    stage.simulator.add_mood(hang);
+
+    daemon.wait_for_status("office", "trouble", |status| status["failures"].as_u64() > Some(0));
+
+    let answer = daemon.get("/accounts/home/token");
+    assert_eq!(answer.status, 200, "{}", answer.body);
+    assert_eq!(stage.simulator.is_alive(answer.text()), Liveness::Alive);
+    assert_eq!(daemon.status_of("home")["failures"], 0);
+    let refreshed = stage.simulator.calls_of(CallKind::Refresh);
+    assert!(
+        refreshed
+            .iter()
+            .any(|call| call.client_id.as_deref() == Some(stage.key_of("home")) && call.committed)
+    );
+    assert_eq!(daemon.get("/healthz").status, 503);
+}
+
+#[test]
+fn a_pin_waits_through_a_restart_and_still_works() {
+    let stage = Stage::with_lifetime(HOUR);
+    let daemon = stage.start();
+    let pin = daemon.pin("home");
+    daemon.kill();
+
+    let daemon = stage.start();
+
+    assert_eq!(daemon.pin("home"), pin, "the PIN that people were sent is still the one");
+    assert_eq!(stage.simulator.calls_of(CallKind::Authorize).len(), 1);
+    stage.simulator.approve(Pin::from(pin)).expect("it still works");
+    daemon.token("home");
+}
+
+#[test]
+fn a_kill_before_the_answer_is_saved_makes_the_next_start_refresh_before_it_serves() {
+    let stage = Stage::with_lifetime(HOUR);
+    let daemon = stage.start_authorized();
+    let old = daemon.token("home");
+    stage.simulator.add_mood(Mood::delay_after_commit(PATIENCE).on(Endpoint::Refresh).once());
+    daemon.signal("USR1");
+    let committed = stage.simulator.wait_for(PATIENCE, |truth, _| truth.counters().refreshes > 0);
+    assert!(committed, "the refresh never reached ecobee");
+    daemon.kill();
+    stage.simulator.clear_moods();
+    assert_ne!(stage.simulator.is_alive(&old), Liveness::Alive, "ecobee has replaced the token");
+
+    let daemon = stage.start();
+    let answer = daemon.get("/token");
+
+    assert_eq!(answer.status, 200, "{}", answer.body);
+    assert_ne!(answer.text(), old, "the stored token is dead and must not be served");
+    assert_eq!(stage.simulator.is_alive(answer.text()), Liveness::Alive);
+}
+
+#[test]
+fn a_rejected_token_is_replaced_and_an_old_one_is_answered_with_the_current() {
+    let stage = Stage::with_lifetime(HOUR);
+    let daemon = stage.start_authorized();
+    let first = daemon.token("home");
+    stage.simulator.expire_access(ecobee_simulator::Which::All);
+
+    let second = daemon.post("/token/rejected", &first);
+    assert_eq!(second.status, 200, "{}", second.body);
+    assert_ne!(second.text(), first);
+    assert_eq!(stage.simulator.is_alive(second.text()), Liveness::Alive);
+    assert_eq!(stage.simulator.calls_of(CallKind::Refresh).len(), 1);
+
+    let again = daemon.post("/token/rejected", &format!("{first}\n"));
+    assert_eq!(again.text(), second.text(), "an old token is answered with the current one");
+    assert_eq!(stage.simulator.calls_of(CallKind::Refresh).len(), 1, "and costs no refresh");
+
+    let too_soon = daemon.post("/token/rejected", second.text());
+    assert_eq!(too_soon.status, 429, "one forced refresh in 30 s: {}", too_soon.body);
+    assert!(!too_soon.body.contains(second.text()), "the reported token is never handed back");
+}
+
+#[test]
+fn a_stop_during_a_refresh_loses_nothing() {
+    for rotation in [Rotation::Strict, Rotation::Reuse] {
+        let stage = Stage::new(Options { rotation, ..quick(HOUR) });
+        let daemon = stage.start_authorized();
+        let old = daemon.token("home");
+        let delay = Duration::from_secs(2);
+        stage.simulator.add_mood(Mood::delay_after_commit(delay).on(Endpoint::Refresh).once());
+        daemon.signal("USR1");
+        assert!(stage.simulator.wait_for(PATIENCE, |truth, _| truth.counters().refreshes > 0));
+
+        assert!(daemon.stop().success());
+
+        stage.simulator.clear_calls();
+        let daemon = stage.start();
+        let token = daemon.get("/token").text().to_owned();
+        assert_ne!(token, old);
+        assert_eq!(stage.simulator.is_alive(&token), Liveness::Alive);
+        assert_eq!(stage.simulator.calls(), [], "the answer was awaited, saved, and is served");
+    }
+}
+
+#[test]
+fn a_broken_connection_is_tried_again_at_once_with_the_same_token() {
+    let stage =
+        Stage::new(Options { rotation: Rotation::Reuse, ..quick(HOUR) }).refresh("retry-initial = \"1m\"");
+    let daemon = stage.start_authorized();
+    stage.simulator.add_mood(Mood::drop().after_commit().on(Endpoint::Refresh).once());
+
+    let answer = daemon.post("/refresh", "");
+
+    assert_eq!(answer.status, 200, "{}", answer.body);
+    assert_eq!(stage.simulator.is_alive(answer.text()), Liveness::Alive);
+    let refreshes = stage.simulator.calls_of(CallKind::Refresh);
+    assert_eq!(refreshes.len(), 2);
+    assert_eq!(refreshes[0].shown, refreshes[1].shown, "the same refresh token was shown");
+}
+
+#[test]
+fn trouble_leaves_the_living_token_in_use_and_ends_by_itself() {
+    let stage = Stage::with_lifetime(Duration::from_secs(20));
+    let daemon = stage.start_authorized();
+    let token = daemon.token("home");
+    stage.simulator.pause().expect("it stops listening");
+
+    daemon.wait_for_status("home", "a failed refresh", |status| status["state"] == "retrying");
+    let answer = daemon.get("/token");
+    assert_eq!((answer.status, answer.text()), (200, token.as_str()), "the old token still lives");
+    stage.simulator.resume().expect("it listens again");
+
+    daemon.wait_for_status("home", "the end of the trouble", |status| status["state"] == "authorized");
+    assert_ne!(daemon.token("home"), token);
+    assert_eq!(stage.simulator.calls_of(CallKind::Authorize).len(), 1, "no person was asked");
+}
+
+#[test]
+fn a_pin_asked_for_beside_a_living_grant_replaces_it_only_when_entered() {
+    let stage = Stage::with_lifetime(HOUR);
+    let daemon = stage.start_authorized();
+    let old = daemon.token("home");
+
+    let answer = daemon.post("/authorize", "");
+    assert_eq!(answer.status, 200, "{}", answer.body);
+    let pin = answer.member("pin");
+    assert_eq!(daemon.get("/token").text(), old, "the living grant is served meanwhile");
+    assert_eq!(daemon.state_of("home"), "authorized");
+    assert_eq!(daemon.get("/pin").member("pin"), pin);
+    assert_eq!(daemon.post("/authorize", "").status, 429, "at most once in 30 s");
+
+    stage.simulator.approve(Pin::from(pin)).expect("it can be entered");
+    daemon.wait_for_status("home", "the PIN to be used", |status| status["pin"].is_null());
+    let next = daemon.token("home");
+    assert_ne!(next, old);
+    assert_eq!(stage.simulator.is_alive(&next), Liveness::Alive);
+}
+
+#[test]
+fn the_whole_flow_runs_over_tls_with_a_private_certificate_authority() {
+    let stage = Stage::new(Options { tls: ecobee_simulator::Tls::Good, ..quick(HOUR) });
+    let pem = stage.simulator.ca_pem().expect("a certificate").to_owned();
+    let ca_file = stage.folder.path().join("ca.pem");
+    std::fs::write(&ca_file, pem).expect("the certificate is written");
+    let stage = stage.ecobee(&format!("ca-file = \"{}\"", ca_file.display()));
+    let daemon = stage.start_authorized();
+
+    assert_eq!(stage.simulator.is_alive(&daemon.token("home")), Liveness::Alive);
+}
+
+#[test]
+fn a_certificate_nobody_vouches_for_is_refused_with_a_reason() {
+    let stage = Stage::new(Options { tls: ecobee_simulator::Tls::Good, ..quick(HOUR) });
+    let daemon = stage.start();
+
+    let status = daemon.wait_for_status("home", "trouble", |status| status["failures"].as_u64() > Some(0));
+
+    let error = status["last_error"].as_str().unwrap_or_default().to_owned();
+    assert!(error.contains("certificate"), "the reason is named: {error}");
+    assert_eq!(stage.simulator.calls(), []);
+    let answer = daemon.get("/token");
+    assert_eq!((answer.status, answer.member("code")), (503, "token-unavailable".to_owned()));
+}
+
+#[test]
+fn no_log_line_and_no_status_holds_a_secret() {
+    let stage = Stage::with_lifetime(HOUR);
+    let daemon = stage.start_authorized();
+    stage.simulator.add_mood(Mood::html(503).on(Endpoint::Refresh).once());
+    stage.simulator.revoke_all();
+    daemon.post("/token/rejected", &daemon.token("home"));
+    daemon.stop();
+    let daemon = stage.start();
+    daemon.pin("home");
+    let said =
+        [daemon.log.all(), daemon.notified.all(), vec![daemon.get("/status").body]].concat().join("\n");
+    for secret in stage.simulator.truth().grants().iter().flat_map(|grant| {
+        let access = grant.access_tokens.iter().map(|token| token.value.clone());
+        access.chain(grant.refresh_tokens.iter().map(|token| token.value.clone()))
+    }) {
+        assert!(!said.contains(&secret), "a token was said aloud");
+    }
+    assert!(!said.contains(KEY), "the API key was said aloud");
+}

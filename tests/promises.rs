@@ -1,0 +1,165 @@
+//! What the socket promises, it keeps: `expires_in`, `min_ttl`, `wait`.
+
+mod harness;
+
+use std::time::{Duration, Instant};
+
+use ecobee_simulator::{CallKind, Endpoint, Liveness, Mood};
+use harness::{PATIENCE, Stage};
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+/// A lifetime whose window opens after 6 s and closes after 10.8 s.
+const SHORT: Duration = Duration::from_secs(12);
+
+#[test]
+fn expires_in_is_the_time_to_the_daemons_next_refresh() {
+    let stage = Stage::with_lifetime(HOUR);
+    let daemon = stage.start_authorized();
+
+    let answer = daemon.get_json("/token");
+
+    assert_eq!(answer.header("content-type"), Some("application/json"));
+    assert_eq!(answer.header("cache-control"), Some("no-store"));
+    let token = answer.json();
+    let expires_in = token["expires_in"].as_u64().expect("whole seconds");
+    assert!((2990..3060).contains(&expires_in), "the window opens after 3000 s: {expires_in}");
+    assert_eq!(token["token_type"], "Bearer");
+    assert_eq!(token["scope"], "smartWrite");
+    assert_eq!(token["access_token"], daemon.get("/token").text());
+}
+
+#[test]
+fn min_ttl_is_kept_across_a_refresh() {
+    let stage = Stage::with_lifetime(SHORT);
+    let daemon = stage.start_authorized();
+    let promise = Duration::from_secs(5);
+    let mut tokens = Vec::new();
+    let deadline = Instant::now() + PATIENCE;
+    while tokens.len() < 3 {
+        assert!(Instant::now() < deadline, "no refresh came");
+        let answer = daemon.get_json("/token?min_ttl=5");
+        assert_eq!(answer.status, 200, "{}", answer.body);
+        let token = answer.json();
+        assert!(token["expires_in"].as_u64() >= Some(5), "{token}");
+        let value = token["access_token"].as_str().unwrap_or_default().to_owned();
+        let now = stage.simulator.truth().now();
+        if tokens.last().is_none_or(|(last, _)| *last != value) {
+            tokens.push((value, now));
+        } else if let Some((_, promised_at)) = tokens.last_mut() {
+            *promised_at = now;
+        }
+    }
+    let truth = stage.simulator.truth();
+    for (value, promised_at) in &tokens[..tokens.len() - 1] {
+        let known = truth.grants()[0].access_tokens.iter().find(|token| token.value == *value);
+        let ended_at = known.expect("ecobee issued it").ended_at.expect("it was replaced");
+        // The promise was made a little before `promised_at` was read.
+        let kept = ended_at + Duration::from_millis(500) >= *promised_at + promise;
+        assert!(kept, "promised at {promised_at:?} for {promise:?}, ended at {ended_at:?}");
+    }
+}
+
+#[test]
+fn a_stream_of_plain_readers_cannot_push_a_refresh_back() {
+    let stage = Stage::with_lifetime(SHORT);
+    let daemon = stage.start_authorized();
+    let deadline = Instant::now() + PATIENCE;
+    while stage.simulator.calls_of(CallKind::Refresh).is_empty() {
+        assert!(Instant::now() < deadline, "the readers starve the refresh");
+        assert_eq!(daemon.get("/token").status, 200);
+    }
+    let truth = stage.simulator.truth();
+    let first = &truth.grants()[0].access_tokens[0];
+    let refreshed_at = stage.simulator.calls_of(CallKind::Refresh)[0].arrived_at;
+    // The last promise of five seconds, made just before the window opens, may last until it closes.
+    let closes_at = first.expires_at - SHORT / 10;
+    let on_its_way = Duration::from_millis(700);
+    assert!(
+        refreshed_at <= closes_at + on_its_way,
+        "the window closed at {closes_at:?}, the refresh came at {refreshed_at:?}"
+    );
+}
+
+#[test]
+fn a_promise_that_does_not_fit_waits_for_the_refresh() {
+    let stage = Stage::with_lifetime(SHORT);
+    let daemon = stage.start_authorized();
+    let old = daemon.token("home");
+    let status = daemon.wait_for_status("home", "the last seconds before the refresh", |status| {
+        status["token"]["expires_in"].as_u64().is_some_and(|left| left <= 6)
+    });
+    assert_eq!(status["state"], "authorized");
+
+    let answer = daemon.get_json("/token?min_ttl=6");
+
+    assert_eq!(answer.status, 200, "{}", answer.body);
+    assert_ne!(answer.member("access_token"), old);
+    assert!(answer.json()["expires_in"].as_u64() >= Some(6), "{}", answer.body);
+    assert_eq!(stage.simulator.is_alive(&answer.member("access_token")), Liveness::Alive);
+}
+
+#[test]
+fn more_than_any_token_can_promise_is_refused() {
+    let stage = Stage::with_lifetime(HOUR);
+    let daemon = stage.start_authorized();
+
+    let answer = daemon.get("/token?min_ttl=3001");
+
+    assert_eq!((answer.status, answer.member("code")), (400, "min-ttl-too-long".to_owned()));
+    assert_eq!(daemon.get("/token?min_ttl=3000").status, 200);
+}
+
+#[test]
+fn readers_get_the_old_token_when_a_refresh_takes_long() {
+    let stage = Stage::with_lifetime(HOUR);
+    let daemon = stage.start_authorized();
+    let old = daemon.token("home");
+    stage.simulator.add_mood(Mood::delay_before_commit(Duration::from_secs(6)).on(Endpoint::Refresh).once());
+    daemon.signal("USR1");
+    assert!(
+        stage
+            .simulator
+            .wait_for(PATIENCE, |_, calls| calls.iter().any(|call| call.kind == CallKind::Refresh))
+    );
+
+    let asked_at = Instant::now();
+    let answer = daemon.get_json("/token");
+
+    assert_eq!(answer.member("access_token"), old);
+    assert_eq!(answer.json()["expires_in"], 0);
+    let waited = asked_at.elapsed();
+    assert!(waited < Duration::from_secs(5), "two seconds after the refresh was sent, not {waited:?}");
+}
+
+#[test]
+fn wait_waits_for_a_person() {
+    let stage = Stage::with_lifetime(HOUR);
+    let daemon = stage.start();
+    let pin = daemon.pin("home");
+    let at_once = daemon.get("/token");
+    assert_eq!(at_once.status, 503, "without wait there is a problem at once");
+
+    let waiting = std::thread::spawn({
+        let socket = daemon.socket.clone();
+        move || harness::http::ask(&socket, "GET /token?wait=60").expect("an answer")
+    });
+    stage.simulator.approve(ecobee_simulator::Pin::from(pin)).expect("it can be entered");
+
+    let answer = waiting.join().expect("the client lives");
+    assert_eq!(answer.status, 200, "{}", answer.body);
+    assert_eq!(stage.simulator.is_alive(answer.text()), Liveness::Alive);
+}
+
+#[test]
+fn wait_has_an_end() {
+    let stage = Stage::with_lifetime(HOUR);
+    let daemon = stage.start();
+    daemon.pin("home");
+    let asked_at = Instant::now();
+
+    let answer = daemon.get("/token?wait=1");
+
+    assert_eq!((answer.status, answer.member("code")), (503, "authorization-required".to_owned()));
+    assert!(asked_at.elapsed() >= Duration::from_secs(1), "it waited as long as it was told to");
+}

@@ -1,0 +1,256 @@
+//! Starting: bad configurations, taken sockets, broken stores. Each ends with a sentence and its exit status.
+
+mod harness;
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixListener;
+use std::process::{Command, Output};
+use std::time::Duration;
+
+use ecobee_simulator::Liveness;
+use harness::{Daemon, Stage};
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+fn tokend(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_ecobee-tokend"))
+        .args(arguments)
+        .env_remove("NOTIFY_SOCKET")
+        .output()
+        .expect("the daemon runs")
+}
+
+fn complaint(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// Starts a daemon that is expected to leave, and returns its exit status and its last words.
+fn fails_to_start(stage: &Stage) -> (Option<i32>, String) {
+    let daemon = Daemon::launch(&stage.config(), stage.folder.path(), &stage.socket());
+    let (status, log) = daemon.ended();
+    (status.code(), log.join("\n"))
+}
+
+#[test]
+fn a_bad_configuration_is_refused_whole_and_nothing_is_started() {
+    let stage = Stage::with_lifetime(HOUR).refresh("ahed = \"10m\"");
+
+    let (status, said) = fails_to_start(&stage);
+
+    assert_eq!(status, Some(78), "{said}");
+    assert!(
+        said.contains("config.toml:") && said.contains("refresh.ahed") && said.contains("ahead"),
+        "{said}"
+    );
+    assert!(!stage.socket().exists() && !stage.state().exists(), "nothing was started");
+    assert_eq!(stage.simulator.calls(), []);
+}
+
+#[test]
+fn a_missing_configuration_is_an_error_and_not_the_defaults() {
+    let output = tokend(&["--config", "/nonexistent/config.toml"]);
+    assert_eq!(output.status.code(), Some(78));
+    assert!(complaint(&output).contains("/nonexistent/config.toml"), "{}", complaint(&output));
+}
+
+#[test]
+fn check_config_says_good_or_why_not() {
+    let stage = Stage::with_lifetime(HOUR);
+    let config = stage.config();
+    let config = config.to_str().expect("a plain path");
+    assert!(tokend(&["check-config", "--config", config]).status.success());
+    fs::write(config, "[accounts.home]\n").expect("it is ours");
+    let output = tokend(&["check-config", "--config", config]);
+    assert_eq!(output.status.code(), Some(78));
+    assert!(complaint(&output).contains("accounts.home"), "{}", complaint(&output));
+}
+
+#[test]
+fn wrong_arguments_are_usage_errors() {
+    for arguments in [&["--nonsense"][..], &["dance"], &["forget"], &["--log-format", "sung"], &["--config"]]
+    {
+        let output = tokend(arguments);
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}");
+        assert!(complaint(&output).contains("--help"), "{arguments:?}");
+    }
+    assert!(tokend(&["--help"]).status.success() && tokend(&["--version"]).status.success());
+}
+
+#[test]
+fn without_accounts_it_runs_and_says_what_to_add() {
+    let stage = Stage::with_lifetime(HOUR).accounts(&[]);
+    let daemon = stage.start();
+    daemon.notified.wait_for("advice", |line| line.starts_with("STATUS=") && line.contains("[accounts."));
+    assert_eq!(daemon.get("/status").json()["accounts"], serde_json::json!({}));
+    assert_eq!(daemon.get("/healthz").status, 503);
+    assert!(daemon.stop().success());
+}
+
+#[test]
+fn a_socket_that_a_daemon_answers_at_is_left_to_it() {
+    let stage = Stage::with_lifetime(HOUR);
+    let daemon = stage.start();
+    let other = Stage::with_lifetime(HOUR);
+    let config = fs::read_to_string(other.config()).expect("it was written");
+    let taken = config.replace(&other.socket().display().to_string(), &stage.socket().display().to_string());
+    let path = other.folder.path().join("taken.toml");
+    fs::write(&path, taken).expect("it is ours");
+
+    let (status, log) = Daemon::launch(&path, other.folder.path(), &other.socket()).ended();
+
+    assert_eq!(status.code(), Some(73), "{log:?}");
+    assert!(log.join("\n").contains(&stage.socket().display().to_string()), "{log:?}");
+    assert_eq!(daemon.get("/status").status, 200, "the first one goes on");
+}
+
+#[test]
+fn a_dead_daemons_socket_is_replaced_and_its_own_is_removed_at_the_end() {
+    let stage = Stage::with_lifetime(HOUR);
+    stage.start().kill();
+    assert!(stage.socket().exists(), "a killed daemon leaves its socket behind");
+
+    let daemon = stage.start();
+
+    assert_eq!(daemon.get("/status").status, 200);
+    let mode = fs::metadata(stage.socket()).expect("it is there").permissions().mode();
+    assert_eq!(mode & 0o777, 0o660);
+    assert!(daemon.stop().success());
+    assert!(!stage.socket().exists());
+}
+
+#[test]
+fn what_is_no_socket_is_not_touched() {
+    let stage = Stage::with_lifetime(HOUR);
+    fs::write(stage.socket(), "precious").expect("it is ours");
+
+    let (status, said) = fails_to_start(&stage);
+
+    assert_eq!(status, Some(73), "{said}");
+    assert_eq!(fs::read_to_string(stage.socket()).expect("it is there"), "precious");
+}
+
+#[test]
+fn a_second_daemon_on_the_same_store_names_the_first_and_leaves() {
+    let stage = Stage::with_lifetime(HOUR);
+    let daemon = stage.start_authorized();
+    let config = fs::read_to_string(stage.config()).expect("it was written");
+    let path = stage.folder.path().join("second.toml");
+    let elsewhere = stage.folder.path().join("socket2");
+    fs::write(&path, config.replace(&stage.socket().display().to_string(), &elsewhere.display().to_string()))
+        .expect("it is ours");
+
+    let output = tokend(&["--config", path.to_str().expect("a plain path")]);
+
+    assert_eq!(output.status.code(), Some(73), "{}", complaint(&output));
+    assert!(complaint(&output).contains(&daemon.pid().to_string()), "{}", complaint(&output));
+    let output = tokend(&["forget", "--config", path.to_str().expect("a plain path"), "home"]);
+    assert_eq!(output.status.code(), Some(73), "forget keeps away from a store in use");
+    assert_eq!(daemon.get("/token").status, 200);
+}
+
+#[test]
+fn a_broken_store_file_is_moved_aside_and_the_pin_flow_begins() {
+    let stage = Stage::with_lifetime(HOUR);
+    stage.start_authorized().kill();
+    let file = stage.state().join("home.json");
+    let half = stage.stored("home")[..100].to_owned();
+    fs::write(&file, &half).expect("it is ours");
+
+    let daemon = stage.start();
+
+    daemon.pin("home");
+    let kept = fs::read_dir(stage.state())
+        .expect("the folder")
+        .filter_map(Result::ok)
+        .find(|entry| entry.file_name().to_string_lossy().starts_with("home.json.broken-"))
+        .expect("the broken file was kept");
+    assert_eq!(fs::read_to_string(kept.path()).expect("readable"), half);
+    daemon.log.wait_for("a line about it", |line| line.contains("broken"));
+}
+
+#[test]
+fn a_store_file_of_a_newer_version_is_left_alone() {
+    let stage = Stage::with_lifetime(HOUR);
+    stage.start_authorized().kill();
+    let file = stage.state().join("home.json");
+    let newer = stage.stored("home").replacen("\"version\": 1", "\"version\": 2", 1);
+    assert_ne!(newer, stage.stored("home"));
+    fs::write(&file, &newer).expect("it is ours");
+
+    let (status, said) = fails_to_start(&stage);
+
+    assert_eq!(status, Some(73), "{said}");
+    assert_eq!(stage.stored("home"), newer);
+}
+
+#[test]
+fn a_changed_api_key_starts_a_pin_flow_and_keeps_the_old_file() {
+    let stage = Stage::with_lifetime(HOUR);
+    stage.start_authorized().kill();
+    let old = stage.stored("home");
+    let config = fs::read_to_string(stage.config()).expect("it was written");
+    let path = stage.folder.path().join("other-key.toml");
+    fs::write(&path, config.replace(harness::KEY, "another-key-0123456789")).expect("it is ours");
+
+    let daemon = Daemon::launch(&path, stage.folder.path(), &stage.socket());
+    daemon.notified.wait_for("READY=1", |line| line == "READY=1");
+
+    daemon.pin("home");
+    let kept = fs::read_dir(stage.state())
+        .expect("the folder")
+        .filter_map(Result::ok)
+        .filter_map(|entry| fs::read_to_string(entry.path()).ok())
+        .any(|text| text == old);
+    assert!(kept, "the old grant is kept aside");
+}
+
+#[test]
+fn forget_deletes_a_stored_grant() {
+    let stage = Stage::with_lifetime(HOUR);
+    assert!(stage.start_authorized().stop().success());
+    let config = stage.config();
+    let config = config.to_str().expect("a plain path");
+
+    assert!(tokend(&["forget", "--config", config, "home"]).status.success());
+
+    assert!(!stage.state().join("home.json").exists());
+    assert_eq!(tokend(&["forget", "--config", config, "home"]).status.code(), Some(1));
+    stage.start().pin("home");
+}
+
+#[test]
+fn the_store_is_for_the_daemon_alone() {
+    let stage = Stage::with_lifetime(HOUR);
+    let daemon = stage.start_authorized();
+    let mode = |path: &std::path::Path| fs::metadata(path).expect("it is there").permissions().mode() & 0o777;
+    assert_eq!(mode(&stage.state()), 0o700);
+    assert_eq!(mode(&stage.state().join("home.json")), 0o600);
+    assert!(!stage.stored("home").contains(harness::KEY), "the API key itself is not stored");
+    assert!(stage.stored("home").contains(&daemon.token("home")));
+}
+
+#[test]
+fn a_full_disk_keeps_nobody_from_their_token() {
+    let stage = Stage::with_lifetime(HOUR);
+    let daemon = stage.start_authorized();
+    // A folder in the way of the file does to a save what a full disk does.
+    fs::remove_file(stage.state().join("home.json")).expect("it is ours");
+    fs::create_dir_all(stage.state().join("home.json/in-the-way")).expect("it is ours");
+
+    let first = daemon.post("/token/rejected", &daemon.token("home"));
+
+    assert_eq!(first.status, 200, "{}", first.body);
+    assert_eq!(stage.simulator.is_alive(first.text()), Liveness::Alive);
+    daemon.log.wait_for("a loud word", |line| line.contains("ERROR") && line.contains("home.json"));
+    fs::remove_dir_all(stage.state().join("home.json")).expect("it is ours");
+    daemon.log.wait_for("the recovery", |line| line.contains("is saved"));
+    assert!(stage.stored("home").contains(first.text()), "and is saved in the end");
+}
+
+#[test]
+fn a_socket_path_that_nobody_listens_at_any_more_is_recognised() {
+    let stage = Stage::with_lifetime(HOUR);
+    drop(UnixListener::bind(stage.socket()).expect("it binds"));
+    assert_eq!(stage.start().get("/status").status, 200);
+}
