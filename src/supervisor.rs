@@ -2,7 +2,7 @@
 //!
 //! All accounts live on one thread, a keeper each, and share one alarm. What happens elsewhere (a call to ecobee,
 //! a write to the disk, a signal) comes back to the loop as a word in a channel. A client's question does not
-//! need the loop: [`Desk::ask`] steps the keeper on the spot, so that lending a token costs no task switch.
+//! need the loop: [`Desk`] steps the keeper on the spot, so that lending a token costs no task switch.
 //!
 //! Only here is an [`Action`](crate::keeper::Action) carried out, and only here is the watchdog fed.
 

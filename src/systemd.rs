@@ -6,7 +6,7 @@ use std::time::Duration;
 use jiff::{Timestamp, tz::TimeZone};
 use sd_notify::NotifyState;
 
-use crate::keeper::{Moment, View};
+use crate::keeper::{ENTER_AT, Moment, State, View};
 
 /// `STATUS=` names this many accounts at most; of more, it counts the rest.
 const NAMED_IN_STATUS: usize = 3;
@@ -75,27 +75,19 @@ fn of_account(view: &View, now: Moment, wall_millis_of: &impl Fn(Moment) -> i64)
     let mut clauses = Vec::new();
     if let Some(pin) = &view.pin {
         let until = local_time(wall_millis_of(pin.expires_at));
-        clauses.push(format!("enter PIN {} at {}, before {until}", pin.pin, crate::keeper::ENTER_AT));
+        clauses.push(format!("enter PIN {} at {}, before {until}", pin.pin, ENTER_AT));
     }
     if let (Some(since), Some(error)) = (view.trouble_since, &view.last_error) {
         clauses.push(format!("trouble for {} ({error})", roughly(now.since(since))));
     }
-    match &view.token {
-        Some(token) => {
-            clauses.push(format!("token good until {}", local_time(wall_millis_of(token.expires_at))))
-        }
-        None if view.pin.is_none() => clauses.push(
-            match view.state {
-                crate::keeper::State::RequestingPin | crate::keeper::State::AwaitingUser => {
-                    "asking ecobee for a PIN"
-                }
-                crate::keeper::State::Authorized
-                | crate::keeper::State::Refreshing
-                | crate::keeper::State::Retrying => "no token yet",
-            }
-            .to_owned(),
-        ),
-        None => {}
+    if let Some(token) = &view.token {
+        clauses.push(format!("token good until {}", local_time(wall_millis_of(token.expires_at))));
+    } else if view.pin.is_none() {
+        let waiting_for = match view.state {
+            State::RequestingPin | State::AwaitingUser => "asking ecobee for a PIN",
+            State::Authorized | State::Refreshing | State::Retrying => "no token yet",
+        };
+        clauses.push(waiting_for.to_owned());
     }
     if view.unsaved {
         clauses.push("the grant could not be saved, a restart would lose it".to_owned());

@@ -73,7 +73,7 @@ fn a_stream_of_plain_readers_cannot_push_a_refresh_back() {
     let first = &truth.grants()[0].access_tokens[0];
     let refreshed_at = stage.simulator.calls_of(CallKind::Refresh)[0].arrived_at;
     // The last promise of five seconds, made just before the window opens, may last until it closes.
-    let closes_at = first.expires_at - SHORT / 10;
+    let closes_at = first.expires_at.saturating_sub(SHORT / 10);
     let on_its_way = Duration::from_millis(700);
     assert!(
         refreshed_at <= closes_at + on_its_way,
