@@ -239,7 +239,6 @@ impl Keeper {
 
     /// Moves the grant on as far as time and the disk allow.
     pub(super) fn advance_grant(&mut self, now: Moment) {
-        self.note_token_death(now);
         match std::mem::replace(&mut self.phase, Phase::Absent) {
             Phase::Absent => {}
             Phase::Authorized { grant } => self.advance_authorized(now, grant),
@@ -261,6 +260,7 @@ impl Keeper {
             }
             refreshing @ Phase::Refreshing { .. } => self.phase = refreshing,
         }
+        self.note_token_death(now);
     }
 
     fn advance_authorized(&mut self, now: Moment, grant: Grant) {

@@ -39,7 +39,7 @@ pub(crate) struct Context {
 /// The port, open or refusing.
 enum Door {
     Open(TcpListener),
-    /// Bound but not listening: connections are refused and nobody else gets the port.
+    /// Bound, not listening and not for reuse: connections are refused and nobody else gets the port.
     Shut(TcpSocket),
     /// The port was lost while it was being shut or opened.
     Lost,
@@ -107,7 +107,9 @@ pub(crate) async fn serve(
 fn shut(door: &mut Door, address: SocketAddr) -> io::Result<()> {
     if let Door::Open(_) = door {
         *door = Door::Lost;
-        *door = Door::Shut(bind(address)?);
+        let socket = bind(address)?;
+        socket.set_reuseaddr(false)?;
+        *door = Door::Shut(socket);
     }
     Ok(())
 }
@@ -115,7 +117,11 @@ fn shut(door: &mut Door, address: SocketAddr) -> io::Result<()> {
 fn open(door: &mut Door, address: SocketAddr) -> io::Result<()> {
     *door = match std::mem::replace(door, Door::Lost) {
         Door::Open(listener) => Door::Open(listener),
-        Door::Shut(socket) => Door::Open(socket.listen(BACKLOG)?),
+        Door::Shut(socket) => {
+            // Connections from before the pause may still hold the port.
+            socket.set_reuseaddr(true)?;
+            Door::Open(socket.listen(BACKLOG)?)
+        }
         Door::Lost => Door::Open(listen(address)?),
     };
     Ok(())

@@ -6,7 +6,7 @@ use ecobee_simulator::{
     Body, CallKind, Commit, Endpoint, Liveness, Mood, Options, Rotation, Simulator, TokenForm, Trick,
 };
 use std::io::{ErrorKind, Read, Write};
-use std::net::TcpStream;
+use std::net::{TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
 fn strict() -> Simulator {
@@ -390,6 +390,8 @@ fn connections_are_refused_while_paused_and_the_port_stays() {
     let refused = me.try_refresh(&tokens.refresh).expect_err("nobody listens");
     assert_eq!(refused.kind(), ErrorKind::ConnectionRefused);
     assert_eq!(idle.read(&mut [0]).expect("closed in order"), 0, "idle connections end");
+    let taken = TcpListener::bind(ecobee.address()).expect_err("the port is kept");
+    assert_eq!(taken.kind(), ErrorKind::AddrInUse);
     ecobee.pause().expect("twice is once");
     ecobee.resume().expect("the port is ours");
     ecobee.resume().expect("twice is once");

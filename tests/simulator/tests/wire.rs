@@ -94,6 +94,7 @@ fn what_is_not_http_is_a_bad_request() {
         ("\u{16}\u{3}\u{1}TLS?\r\n\r\n".to_owned(), 400),
         ("POST /token HTTP/1.1\r\nContent-Length: x\r\n\r\n".into(), 400),
         ("POST /token HTTP/1.1\r\nContent-Length: 99999999\r\n\r\n".into(), 413),
+        ("POST /token HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nabcdeXX0\r\n\r\n".into(), 400),
         ("POST /token HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n".into(), 400),
         (format!("GET /{} HTTP/1.1\r\n\r\n", "a".repeat(200_000)), 431),
         (format!("GET / HTTP/1.1\r\n{}\r\n", "X: y\r\n".repeat(101)), 431),
@@ -101,6 +102,7 @@ fn what_is_not_http_is_a_bad_request() {
         let answer = client::exchange(&ecobee, &request).expect("an answer");
         assert_eq!(answer.status, wanted, "{request:.40}");
     }
+    assert!(ecobee.calls().is_empty(), "none of them is a call");
 }
 
 #[test]

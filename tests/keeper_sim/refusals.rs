@@ -1,0 +1,340 @@
+//! Rules 2, 4 and 5: what counts against a refresh token, and what a refused one leads to.
+
+use ecobee_tokend::keeper::{News, Notice, Policy, Problem, Reach, State};
+
+use crate::world::{Errand, Mishap, Rotation, Word, World, bare, json, rejected, secs};
+
+/// The refresh tokens that were shown, without repetitions.
+fn shown(world: &World) -> Vec<String> {
+    let mut tokens: Vec<String> =
+        world.history.sent(Errand::Refresh).into_iter().map(|(_, token)| token.to_owned()).collect();
+    tokens.dedup();
+    tokens
+}
+
+fn refused_so_often(world: &World) -> Vec<u32> {
+    let news = world.history.news();
+    news.into_iter()
+        .filter_map(|(_, news)| if let News::Refused { times, .. } = news { Some(*times) } else { None })
+        .collect()
+}
+
+/// A world whose ecobee refuses everything from the next refresh on, for so long.
+fn refusing(rotation: Rotation, long: u64) -> World {
+    let mut world = World::new();
+    world.ecobee.rotation = rotation;
+    world.start();
+    world.enter_first_pin();
+    world.run(secs(3700));
+    world.ecobee.quarantine_until = world.now + secs(long);
+    world.history.forget();
+    world
+}
+
+#[test]
+fn rule_4_trouble_of_the_moment_never_counts_against_a_refresh_token() {
+    for mishap in [
+        Mishap::Unsent,
+        Mishap::LostBefore(Reach::Broken),
+        Mishap::LostBefore(Reach::Sent),
+        Mishap::Says(Word::TooMany(None)),
+        Mishap::Says(Word::Misconfigured),
+        Mishap::Says(Word::Pending),
+    ] {
+        let mut world = World::authorized();
+        world.ecobee.outage(world.now + secs(3 * 24 * 3600), mishap);
+        world.run(secs(3 * 24 * 3600 - 1));
+        assert_eq!(world.state(), State::Retrying, "{mishap:?}");
+        assert_eq!(world.history.sent(Errand::Authorize).len(), 0, "{mishap:?}");
+        assert_eq!(world.disk.record.grant.as_ref().map(|grant| grant.refusals), Some(0));
+        world.run(secs(301));
+        assert_eq!(world.state(), State::Authorized, "{mishap:?}");
+    }
+}
+
+#[test]
+fn rule_4_the_old_token_is_served_while_it_lives() {
+    let mut world = World::authorized();
+    let dies_at = world.view().token.expect("a token").expires_at;
+    world.ecobee.outage(dies_at + secs(1000), Mishap::LostBefore(Reach::Sent));
+    world.run_until_state(State::Retrying);
+    let lent = world.lent(json());
+    assert_eq!(lent.promised, secs(0), "ecobee may have replaced it");
+    world.run_until(dies_at - secs(1));
+    world.run_until_state(State::Retrying);
+    if world.now < dies_at {
+        assert_eq!(world.lent(bare()).token, lent.token);
+    }
+    world.run_until(dies_at);
+    world.run_until_state(State::Retrying);
+    world.problem(json());
+}
+
+#[test]
+fn rule_5_a_refusal_that_heals_costs_nobody_a_pin() {
+    let mut world = refusing(Rotation::Strict, 0);
+    world.ecobee.next_refreshes(2, Mishap::Says(Word::Refused));
+    world.run(secs(3600));
+    assert_eq!(refused_so_often(&world), [1, 2]);
+    assert_eq!(world.history.sent(Errand::Authorize).len(), 0);
+    assert_eq!(world.state(), State::Authorized);
+    assert_eq!(
+        world.disk.record.grant.as_ref().map(|grant| grant.refusals),
+        Some(0),
+        "the count begins anew"
+    );
+}
+
+#[test]
+fn rule_5_no_pin_is_asked_for_while_the_access_token_lives() {
+    let mut world = refusing(Rotation::Strict, 1_000_000);
+    let dies_at = world.view().token.expect("a token").expires_at;
+    world.run_until(dies_at - secs(1));
+    assert!(refused_so_often(&world).len() > 3);
+    world.lent(json());
+    assert_eq!(world.history.sent(Errand::Authorize).len(), 0);
+    world.run(secs(3));
+    assert_eq!(world.state(), State::AwaitingUser);
+    assert!(world.history.says(|news| matches!(news, News::GivenUp { .. })));
+}
+
+#[test]
+fn rule_5_a_rejected_access_token_does_not_hold_the_pin_up() {
+    let mut world = refusing(Rotation::Strict, 1_000_000);
+    let token = world.lent(bare()).token;
+    world.kill_access_token();
+    world.ask(rejected(&token));
+    let asked_at = world.now;
+    world.run_until_state(State::AwaitingUser);
+    assert!(world.now.since(asked_at) < secs(60));
+    assert_eq!(refused_so_often(&world), [1, 2, 3]);
+}
+
+#[test]
+fn rule_5_the_number_of_refusals_is_a_setting() {
+    for times in [1, 2, 7] {
+        let mut world = World::new();
+        world.policy = Policy { refusals_before_pin: times, ..Policy::default() };
+        world.start();
+        world.enter_first_pin();
+        world.suspend(secs(4000));
+        world.ecobee.quarantine_until = world.now + secs(100_000);
+        world.tick();
+        world.run_until_state(State::AwaitingUser);
+        assert_eq!(refused_so_often(&world), (1..=times).collect::<Vec<_>>());
+    }
+}
+
+#[test]
+fn rule_5_a_refused_token_is_tried_again_after_a_minute_and_then_every_five() {
+    let mut world = refusing(Rotation::Same, 1_000_000);
+    world.run_until_state(State::AwaitingUser);
+    let given_up_at = world.history.sent_at(Errand::Authorize)[0];
+    world.history.forget();
+    world.run(secs(3600));
+    let tries = world.history.sent_at(Errand::Refresh);
+    assert!((11..=13).contains(&tries.len()), "{tries:?}");
+    assert!(tries[0].since(given_up_at) >= secs(60) && tries[0].since(given_up_at) <= secs(62));
+    for pair in tries.windows(2) {
+        let pause = pair[1].since(pair[0]);
+        assert!((secs(300)..secs(303)).contains(&pause), "{pause:?}");
+    }
+    assert_eq!(world.state(), State::AwaitingUser);
+}
+
+#[test]
+fn rule_5_a_refused_token_that_works_again_calls_the_pin_off() {
+    let mut world = refusing(Rotation::Strict, 4000);
+    world.run_until_state(State::AwaitingUser);
+    world.history.forget();
+    world.run(secs(3600));
+    assert_eq!(world.state(), State::Authorized);
+    assert_eq!(world.pin(), None);
+    assert!(world.history.says(|news| matches!(news, News::PinCalledOff)));
+    assert!(world.history.notices().iter().any(|(_, notice)| matches!(notice, Notice::TokenBack)));
+    let polls = world.history.sent(Errand::Poll).len();
+    world.run(secs(300));
+    assert_eq!(world.history.sent(Errand::Poll).len(), polls, "nobody polls for it any more");
+}
+
+#[test]
+fn rule_5_the_count_survives_a_restart() {
+    let mut world = refusing(Rotation::Strict, 1_000_000);
+    world.suspend(secs(4000));
+    world.tick();
+    world.run_until_state(State::Retrying);
+    world.run(secs(1));
+    world.crash();
+    world.run_until_state(State::Retrying);
+    world.run(secs(1));
+    world.crash();
+    world.run_until_state(State::AwaitingUser);
+    assert_eq!(refused_so_often(&world), [1, 2, 3]);
+}
+
+#[test]
+fn rule_5_a_counted_out_token_stays_counted_out_across_a_restart_and_is_tried_on() {
+    let mut world = refusing(Rotation::Same, 1_000_000);
+    world.run_until_state(State::AwaitingUser);
+    world.run(secs(100));
+    let pin = world.pin().expect("a PIN");
+    world.crash();
+    let started_at = world.now;
+    assert_eq!(world.pin().map(|pin| pin.pin), Some(pin.pin));
+    world.run_until_sent(Errand::Refresh);
+    assert_eq!(world.now.since(started_at), secs(60));
+}
+
+#[test]
+fn rule_5_the_pin_works_beside_the_slow_retries() {
+    let mut world = refusing(Rotation::Strict, 1_000_000);
+    world.run_until_state(State::AwaitingUser);
+    world.run(secs(2000));
+    world.enter_pin();
+    world.run(secs(62));
+    assert_eq!(world.state(), State::Authorized);
+}
+
+#[test]
+fn rule_2_the_previous_token_is_kept_until_its_successor_has_been_used() {
+    let mut world = World::authorized();
+    let stored = |world: &World| {
+        let grant = world.disk.record.grant.as_ref().expect("a grant");
+        let expose = |secret: &ecobee_tokend::secret::Secret| secret.expose().to_owned();
+        (expose(&grant.refresh_token), grant.previous.as_ref().map(expose))
+    };
+    let (first, none) = stored(&world);
+    assert_eq!(none, None);
+    world.run(secs(3600));
+    let (second, previous) = stored(&world);
+    assert_eq!(previous, Some(first));
+    world.ecobee.rotation = Rotation::Absent;
+    world.run(secs(3600));
+    let (third, previous) = stored(&world);
+    assert_eq!((third, previous), (second, None), "used with success: nothing before it is needed");
+}
+
+/// ecobee lost what it gave last: only the token before it works.
+#[test]
+fn rule_2_the_previous_token_is_tried_just_before_the_pin_flow_and_may_save_it() {
+    let mut world = refusing(Rotation::Reuse, 0);
+    world.suspend(secs(4000));
+    world.ecobee.next_refreshes(3, Mishap::Says(Word::Refused));
+    world.tick();
+    world.run_until_state(State::Authorized);
+    let tokens = shown(&world);
+    assert_eq!(tokens.len(), 2, "{tokens:?}");
+    assert_eq!(world.refreshes(), 4);
+    assert_eq!(world.history.sent(Errand::Authorize).len(), 0);
+    world.run(secs(3600));
+    assert_eq!(world.view().failures, 0);
+}
+
+#[test]
+fn rule_2_the_previous_token_is_tried_exactly_once() {
+    for word in [Word::Refused, Word::TooMany(None), Word::Misconfigured, Word::Pending] {
+        let mut world = refusing(Rotation::Reuse, 0);
+        world.suspend(secs(4000));
+        world.ecobee.next_refreshes(3, Mishap::Says(Word::Refused));
+        world.ecobee.next_refreshes(100, Mishap::Says(word));
+        world.tick();
+        world.run_until_state(State::AwaitingUser);
+        assert_eq!(world.refreshes(), 4, "{word:?}");
+        assert_eq!(refused_so_often(&world), [1, 2, 3], "{word:?}: the fourth does not count");
+        let tokens = shown(&world);
+        world.run(secs(7200));
+        let later = shown(&world);
+        assert_eq!(later.len(), 3, "{word:?}: from then on only the current one again: {later:?}");
+        assert_eq!(later[2], tokens[0]);
+    }
+}
+
+/// A call that never left the house has shown nothing.
+#[test]
+fn rule_2_a_previous_token_that_was_not_sent_is_tried_again() {
+    let mut world = refusing(Rotation::Reuse, 0);
+    world.suspend(secs(4000));
+    world.ecobee.next_refreshes(3, Mishap::Says(Word::Refused));
+    world.ecobee.next_refreshes(2, Mishap::Unsent);
+    world.tick();
+    world.run_until_state(State::Authorized);
+    assert_eq!(world.refreshes(), 6);
+    assert_eq!(shown(&world).len(), 2);
+    let sent_at = world.history.sent_at(Errand::Refresh);
+    assert!(sent_at[4].since(sent_at[3]) >= secs(3), "with a pause");
+}
+
+#[test]
+fn rule_2_the_previous_token_is_never_shown_while_the_current_one_may_work() {
+    let mut world = World::new();
+    world.ecobee.rotation = Rotation::ReuseDetection;
+    world.start();
+    world.enter_first_pin();
+    world.run(secs(3700));
+    world.history.forget();
+    world.ecobee.next_refreshes(2, Mishap::Says(Word::Refused));
+    world.ecobee.next_refreshes(4, Mishap::Unsent);
+    world.run(secs(24 * 3600));
+    assert_eq!(world.history.sent(Errand::Authorize).len(), 0);
+    assert_eq!(world.state(), State::Authorized);
+}
+
+#[test]
+fn a_lost_answer_of_a_strict_server_ends_in_a_pin_and_not_in_a_loop() {
+    let mut world = refusing(Rotation::Strict, 0);
+    world.ecobee.next(Errand::Refresh, Mishap::LostAfter(Reach::Sent));
+    world.run(secs(2 * 3600));
+    assert_eq!(world.state(), State::AwaitingUser);
+    let problem = world.problem(json());
+    assert!(matches!(problem, Problem::AuthorizationRequired { .. }), "{problem:?}");
+    world.enter_pin();
+    world.run(secs(62));
+    world.lent(json());
+}
+
+#[test]
+fn a_lost_answer_of_a_lenient_server_costs_nobody_anything() {
+    for rotation in [Rotation::Reuse, Rotation::Same, Rotation::Absent, Rotation::Leeway(secs(30))] {
+        for reach in [Reach::Broken, Reach::Sent] {
+            let mut world = refusing(rotation, 0);
+            world.ecobee.next(Errand::Refresh, Mishap::LostAfter(reach));
+            world.run(secs(2 * 3600));
+            assert_eq!(world.state(), State::Authorized, "{rotation:?} {reach:?}");
+            assert_eq!(world.history.sent(Errand::Authorize).len(), 0);
+        }
+    }
+}
+
+/// A rotated refresh token that comes with an unusable access token must not be lost.
+#[test]
+fn a_refresh_token_beside_a_garbled_access_token_is_kept() {
+    let mut world = refusing(Rotation::Strict, 0);
+    world.ecobee.next(Errand::Refresh, Mishap::Garbled);
+    world.run_until_state(State::Retrying);
+    world.run(secs(1));
+    world.crash();
+    world.run(secs(3600));
+    assert_eq!(world.state(), State::Authorized);
+    assert_eq!(world.history.sent(Errand::Authorize).len(), 0);
+}
+
+#[test]
+fn a_refresh_token_that_the_previous_one_brings_is_used() {
+    let mut world = refusing(Rotation::Reuse, 0);
+    world.suspend(secs(4000));
+    world.ecobee.next_refreshes(3, Mishap::Says(Word::Refused));
+    world.ecobee.next(Errand::Refresh, Mishap::Garbled);
+    world.tick();
+    world.run_until_state(State::Authorized);
+    assert_eq!(shown(&world).len(), 3);
+    assert_eq!(world.history.sent(Errand::Authorize).len(), 0);
+}
+
+#[test]
+fn a_person_who_revokes_the_access_is_asked_for_a_pin_in_the_end() {
+    let mut world = refusing(Rotation::Strict, 0);
+    world.revoke_all();
+    world.run(secs(3700));
+    assert_eq!(world.state(), State::AwaitingUser);
+    assert_eq!(refused_so_often(&world).iter().filter(|times| **times <= 3).count(), 3);
+}

@@ -1,0 +1,196 @@
+//! Rules 1, 7 and 8: restarts cost nothing, and suspends are noticed at once.
+
+use ecobee_tokend::keeper::{Notice, Policy, State};
+
+use crate::world::{Errand, Mishap, Rotation, World, json, ms, secs};
+
+#[test]
+fn rule_7_a_restart_serves_the_stored_token_at_once_and_refreshes_nothing() {
+    let mut world = World::authorized();
+    let lent = world.lent(json());
+    for _ in 0..20 {
+        world.run(secs(100));
+        world.crash();
+        assert_eq!(world.lent(json()).token, lent.token);
+    }
+    assert_eq!(world.refreshes(), 0);
+    world.run_until_sent(Errand::Refresh);
+}
+
+#[test]
+fn rule_7_promises_outlive_a_restart() {
+    let mut world = World::authorized();
+    let lent = world.lent(json());
+    let until = world.now + lent.promised;
+    world.run(secs(1000));
+    world.crash();
+    world.run_until_sent(Errand::Refresh);
+    assert!(world.now >= until);
+}
+
+#[test]
+fn rule_7_a_moved_refresh_outlives_a_restart() {
+    let mut world = World::authorized();
+    world.run_until(world.refresh_at() - secs(10));
+    let (_, lent) = world.lent_later(json().min_ttl(400));
+    let until = world.now + lent.promised;
+    world.crash();
+    world.run_until_sent(Errand::Refresh);
+    assert!(world.now >= until);
+}
+
+/// While refreshes fail, what is promised lasts until the next try, in the next life too.
+#[test]
+fn rule_7_a_promise_until_the_next_try_outlives_a_restart() {
+    let mut world = World::new();
+    world.policy = Policy { retry_initial: secs(60), ..Policy::default() };
+    world.start();
+    world.enter_first_pin();
+    world.ecobee.next(Errand::Refresh, Mishap::Unsent);
+    world.run_until_state(State::Retrying);
+    let until = world.now + world.lent(json()).promised;
+    world.run(secs(1));
+    world.crash();
+    world.run_until_sent(Errand::Refresh);
+    assert!(world.now >= until);
+}
+
+#[test]
+fn rule_7_a_plain_reader_is_promised_five_seconds_after_a_restart_too() {
+    let mut world = World::authorized();
+    world.run_until(world.refresh_at() - ms(1));
+    world.crash();
+    assert!(world.lent(json()).promised >= secs(5));
+}
+
+#[test]
+fn rule_1_a_start_that_finds_the_mark_refreshes_before_it_serves() {
+    let mut world = World::new();
+    world.ecobee.rotation = Rotation::Same;
+    world.start();
+    world.enter_first_pin();
+    world.run_until_sent(Errand::Refresh);
+    world.run(ms(300));
+    world.crash();
+    assert_eq!(world.refreshes(), 2);
+    let (_, lent) = world.lent_later(json());
+    assert!(lent.promised >= secs(2900));
+}
+
+#[test]
+fn rule_1_the_mark_stays_while_it_is_unknown_what_ecobee_did() {
+    let mut world = World::authorized();
+    world.ecobee.next_refreshes(2, Mishap::LostBefore(ecobee_tokend::keeper::Reach::Broken));
+    world.run_until_state(State::Retrying);
+    world.run(secs(1));
+    world.crash();
+    assert_eq!(world.refreshes(), 3, "refreshed at the start");
+}
+
+#[test]
+fn rule_7_a_pin_outlives_a_restart_and_works() {
+    let mut world = World::new();
+    world.start();
+    world.run(secs(5));
+    let pin = world.pin().expect("a PIN");
+    world.crash();
+    let again = world.pin().expect("the PIN");
+    assert_eq!((again.pin, again.expires_at), (pin.pin, pin.expires_at));
+    world.enter_pin();
+    world.run(secs(32));
+    assert_eq!(world.state(), State::Authorized);
+    assert_eq!(world.history.sent(Errand::Authorize).len(), 1);
+}
+
+#[test]
+fn rule_7_people_are_not_told_again_of_the_same_pin() {
+    let mut world = World::new();
+    world.start();
+    for _ in 0..10 {
+        world.run(secs(40));
+        world.crash();
+    }
+    let notices = world.history.notices();
+    assert!(matches!(notices[..], [(_, Notice::PinWaiting(_))]), "{notices:?}");
+}
+
+#[test]
+fn rule_7_the_polls_go_on_at_their_pace() {
+    let mut world = World::new();
+    world.start();
+    world.ecobee.next(Errand::Poll, Mishap::Says(crate::world::Word::SlowDown));
+    world.run(secs(40));
+    world.crash();
+    let started_at = world.now;
+    world.run(secs(80));
+    let polls = world.history.sent_at(Errand::Poll);
+    assert_eq!(polls[1].since(started_at), secs(35));
+    assert!(polls[2].since(polls[1]) >= secs(35));
+}
+
+#[test]
+fn a_pin_that_expired_while_the_daemon_was_away_is_replaced() {
+    let mut world = World::new();
+    world.start();
+    world.run(secs(5));
+    world.suspend(secs(5000));
+    world.crash();
+    world.run(secs(1));
+    assert_eq!(world.pin().map(|pin| pin.pin).as_deref(), Some("PIN-3"));
+}
+
+#[test]
+fn rule_8_a_suspend_beyond_the_planned_refresh_is_made_up_for_at_the_first_event() {
+    let mut world = World::authorized();
+    world.suspend(secs(3100));
+    let (_, lent) = world.lent_later(json());
+    assert_eq!(world.refreshes(), 1);
+    assert!(lent.promised >= secs(2900));
+}
+
+#[test]
+fn rule_8_a_suspend_beyond_expiry_lends_nothing_dead() {
+    for hours in [1, 5, 100, 5000] {
+        let mut world = World::authorized();
+        world.suspend(secs(hours * 3600 + 60));
+        let (took, lent) = world.lent_later(json());
+        assert!(took < secs(1));
+        assert!(lent.promised >= secs(2900));
+    }
+}
+
+#[test]
+fn a_suspend_while_a_pin_waits_asks_for_the_next_in_the_end() {
+    let mut world = World::new();
+    world.start();
+    world.run(secs(5));
+    world.suspend(secs(50_000));
+    world.tick();
+    world.run(secs(40));
+    assert_eq!(world.state(), State::AwaitingUser);
+    assert_eq!(world.history.sent(Errand::Authorize).len(), 2);
+}
+
+#[test]
+fn a_suspend_while_requests_wait_answers_them() {
+    let mut world = World::authorized();
+    world.ecobee.next(Errand::Refresh, Mishap::Late(secs(50)));
+    world.run_until_sent(Errand::Refresh);
+    let id = world.ask(json().min_ttl(1000));
+    world.suspend(secs(5000));
+    world.tick();
+    assert!(!world.waits(id));
+}
+
+#[test]
+fn a_crash_before_the_first_save_costs_the_pin_and_nothing_else() {
+    let mut world = World::new();
+    world.start();
+    world.run(world.ecobee.latency + ms(5));
+    world.crash();
+    world.run(secs(1));
+    assert_eq!(world.state(), State::AwaitingUser);
+    world.enter_pin();
+    world.run(secs(31));
+    assert_eq!(world.state(), State::Authorized);
+}

@@ -1,0 +1,199 @@
+//! Rule 1: save, then serve.
+
+use ecobee_tokend::keeper::{News, State};
+
+use crate::world::{DiskMishap, Errand, Mishap, World, bare, json, ms, refresh, rejected, secs};
+
+fn marked(world: &World) -> bool {
+    world.disk.record.grant.as_ref().is_some_and(|grant| grant.refresh_sent)
+}
+
+#[test]
+fn rule_1_the_store_is_marked_before_a_refresh_is_sent() {
+    let mut world = World::authorized();
+    world.run_until_sent(Errand::Refresh);
+    assert!(marked(&world));
+    world.run(secs(1));
+    assert!(!marked(&world), "the new grant bears no mark");
+}
+
+#[test]
+fn rule_1_a_new_grant_is_on_disk_before_anyone_sees_it() {
+    let mut world = World::authorized();
+    world.disk.takes = ms(1500);
+    world.run_until_sent(Errand::Refresh);
+    let waiting = world.ask(json());
+    world.run(world.ecobee.latency + ms(1499));
+    assert!(world.waits(waiting));
+    world.run(ms(1));
+    assert!(!world.waits(waiting));
+}
+
+#[test]
+fn rule_1_a_save_that_fails_does_not_keep_the_new_token_back() {
+    let mut world = World::authorized();
+    world.run_until_sent(Errand::Refresh);
+    world.disk.broken = true;
+    let (took, lent) = world.lent_later(json());
+    assert_eq!(took, world.ecobee.latency + world.disk.takes);
+    assert!(lent.promised >= secs(2900));
+    assert!(world.view().unsaved);
+    assert!(world.history.says(|news| matches!(news, News::SaveFailed(why) if why.contains("space"))));
+}
+
+#[test]
+fn rule_1_saving_is_tried_again_until_it_works() {
+    let mut world = World::authorized();
+    world.run_until_sent(Errand::Refresh);
+    world.disk.broken = true;
+    world.run(secs(1200));
+    let tries = world.disk.orders;
+    assert!((5..40).contains(&tries), "{tries}: with a growing pause");
+    world.disk.broken = false;
+    world.run(secs(301));
+    assert!(!world.view().unsaved);
+    let lent = world.lent(json());
+    let stored = world.disk.record.grant.as_ref().and_then(|grant| grant.access.as_ref());
+    assert_eq!(stored.map(|access| access.token.token.expose()), Some(&*lent.token));
+    let failures =
+        world.history.news().iter().filter(|(_, news)| matches!(news, News::SaveFailed(_))).count();
+    assert_eq!(failures, 1, "said once");
+    assert!(world.history.says(|news| matches!(news, News::SaveRecovered)));
+}
+
+#[test]
+fn rule_1_a_grant_that_could_not_be_saved_is_lost_in_a_crash_and_refreshed_from_the_mark() {
+    let mut world = World::new();
+    world.ecobee.rotation = crate::world::Rotation::Leeway(secs(3600));
+    world.start();
+    world.enter_first_pin();
+    world.run_until_sent(Errand::Refresh);
+    world.disk.broken = true;
+    world.run(secs(10));
+    world.crash();
+    world.disk.broken = false;
+    let (_, lent) = world.lent_later(json());
+    assert!(lent.promised >= secs(2900));
+}
+
+/// Before the first use of a living token the disk gets time until the window closes; then the token matters more.
+#[test]
+fn a_broken_disk_puts_a_refresh_off_but_not_beyond_the_close() {
+    let mut world = World::authorized();
+    let closes_at = world.issued_at() + secs(3540);
+    world.run(secs(60));
+    world.disk.broken = true;
+    let before = world.disk.orders;
+    world.run_until_sent(Errand::Refresh);
+    assert!(world.now >= closes_at, "sent without a mark while the old token lives");
+    assert!(world.now <= closes_at + secs(1), "{:?} after the close", world.now.since(closes_at));
+    assert!(world.disk.orders - before < 60, "a hot loop of {} saves", world.disk.orders - before);
+    world.lent_later(json());
+}
+
+#[test]
+fn a_hanging_disk_puts_a_refresh_off_but_not_beyond_the_close() {
+    let mut world = World::authorized();
+    let closes_at = world.issued_at() + secs(3540);
+    world.disk.next(DiskMishap::Takes(secs(100_000)));
+    world.run_until_sent(Errand::Refresh);
+    assert_eq!(world.now, closes_at);
+    world.run(world.ecobee.latency);
+    let (took, _) = world.lent_later(json());
+    assert_eq!(took, secs(2));
+}
+
+#[test]
+fn a_restart_in_the_last_minute_with_a_broken_disk_makes_no_hot_loop() {
+    let mut world = World::authorized();
+    let closes_at = world.issued_at() + secs(3540);
+    world.ecobee.outage(closes_at + secs(10), Mishap::Unsent);
+    world.run_until(closes_at + secs(20));
+    world.crash();
+    world.disk.broken = true;
+    let before = world.disk.orders;
+    world.run(secs(20));
+    assert!(world.disk.orders - before < 20, "a hot loop of {} saves", world.disk.orders - before);
+    world.lent_later(json());
+}
+
+#[test]
+fn a_rejected_token_is_refreshed_at_once_though_the_disk_is_broken() {
+    let mut world = World::authorized();
+    world.run(secs(600));
+    let old = world.lent(bare()).token;
+    world.kill_access_token();
+    world.disk.broken = true;
+    let (took, lent) = world.lent_later(rejected(&old));
+    assert!(took <= secs(1), "{took:?}");
+    assert_ne!(lent.token, old);
+}
+
+#[test]
+fn a_rejected_token_is_refreshed_after_two_seconds_though_the_disk_hangs() {
+    let mut world = World::authorized();
+    world.run(secs(600));
+    let old = world.lent(bare()).token;
+    world.kill_access_token();
+    world.disk.next(DiskMishap::Takes(secs(100)));
+    let asked_at = world.now;
+    world.lent_later(rejected(&old));
+    assert_eq!(world.history.sent_at(Errand::Refresh), [asked_at + secs(2)]);
+}
+
+/// The mark must be written after the save that is on its way, not be taken for it.
+#[test]
+fn a_mark_waits_for_the_save_before_it() {
+    let mut world = World::authorized();
+    world.run_until(world.refresh_at() - secs(1));
+    world.disk.takes = ms(1200);
+    let waiting = world.ask(json().min_ttl(10));
+    world.run(ms(100));
+    let forced = world.ask(refresh());
+    let saving_since = world.now - ms(100);
+    world.run_until_sent(Errand::Refresh);
+    assert!(marked(&world));
+    assert_eq!(world.now, saving_since + ms(2400));
+    world.wait_for(forced);
+    assert!(!world.waits(waiting));
+}
+
+#[test]
+fn a_mark_is_taken_back_when_nothing_reached_ecobee() {
+    let mut world = World::authorized();
+    world.ecobee.next(Errand::Refresh, Mishap::Unsent);
+    world.run_until_state(State::Retrying);
+    world.run(secs(1));
+    assert!(!marked(&world));
+    let lent = world.lent(json());
+    world.crash();
+    assert_eq!(world.lent(json()).token, lent.token);
+}
+
+#[test]
+fn a_mark_is_taken_back_when_ecobee_finds_fault_with_the_request() {
+    let mut world = World::authorized();
+    world.ecobee.next(Errand::Refresh, Mishap::Says(crate::world::Word::Misconfigured));
+    world.run_until_state(State::Retrying);
+    world.run(secs(1));
+    assert!(!marked(&world));
+}
+
+#[test]
+fn a_pin_is_shown_when_it_is_saved_or_after_two_seconds() {
+    let mut world = World::new();
+    world.disk.takes = ms(700);
+    world.start();
+    world.run(world.ecobee.latency + ms(699));
+    assert_eq!(world.pin(), None);
+    world.run(ms(1));
+    assert!(world.pin().is_some());
+
+    let mut world = World::new();
+    world.disk.next(DiskMishap::Takes(secs(50)));
+    world.start();
+    world.run(world.ecobee.latency + ms(1999));
+    assert_eq!(world.pin(), None);
+    world.run(ms(1));
+    assert!(world.pin().is_some());
+}
