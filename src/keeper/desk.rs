@@ -43,8 +43,8 @@ enum Need {
 }
 
 /// What a request is ready to wait for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Patience {
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Patience {
     /// A refresh that is under way, not for people or for trouble to end.
     Usual,
     /// Everything, up to its own bound (`?wait=`).
@@ -85,16 +85,31 @@ impl Keeper {
             Want::Token { min_ttl, told } => self.admit_reader(now, min_ttl, told, ask),
             Want::Refresh { min_ttl } => {
                 self.allow(min_ttl)?;
-                self.force(now, ask.uid)?;
+                self.force(now, ask.uid).or_else(|problem| self.wait_instead(ask, problem))?;
                 Ok(self.need_newer(min_ttl))
             }
             Want::Rejected { ref token, min_ttl } if self.is_current(token) => {
                 self.allow(min_ttl)?;
-                self.rejected(now, ask.uid)?;
+                self.rejected(now, ask.uid).or_else(|problem| self.wait_instead(ask, problem))?;
                 Ok(self.need_newer(min_ttl))
             }
             Want::Rejected { min_ttl, .. } => self.admit_reader(now, min_ttl, Told::Lifetime, ask),
-            Want::Authorize => self.admit_authorize(now),
+            Want::Authorize => self.admit_authorize(now, ask),
+        }
+    }
+
+    /// A refresh that cannot be forced comes in its own time, for whoever says that he waits so long.
+    fn wait_instead(&self, ask: &Ask, problem: Problem) -> Result<(), Problem> {
+        match problem {
+            Problem::AuthorizationRequired { .. } | Problem::Unavailable { .. }
+                if ask.wait.is_some() && self.season == Season::Open =>
+            {
+                Ok(())
+            }
+            Problem::AuthorizationRequired { .. }
+            | Problem::Unavailable { .. }
+            | Problem::MinTtlTooLong { .. }
+            | Problem::TooMany { .. } => Err(problem),
         }
     }
 
@@ -242,7 +257,7 @@ impl Keeper {
         Ok(())
     }
 
-    fn admit_authorize(&mut self, now: Moment) -> Result<Need, Problem> {
+    fn admit_authorize(&mut self, now: Moment, ask: &Ask) -> Result<Need, Problem> {
         if self.season == Season::Stopping {
             return Err(stopping());
         }
@@ -251,7 +266,9 @@ impl Keeper {
         {
             return Err(Problem::TooMany { retry_after: allowed_at.until_from(now) });
         }
-        if let Some(held_until) = self.pin_held_until.filter(|&held_until| now < held_until) {
+        if let Some(held_until) = self.pin_held_until.filter(|&held_until| now < held_until)
+            && ask.wait.is_none()
+        {
             let detail = "ecobee asked to be left alone for a while".to_owned();
             return Err(Problem::Unavailable {
                 detail,
@@ -265,15 +282,18 @@ impl Keeper {
 
     /// Looks at every waiter again.
     pub(super) fn judge_waiters(&mut self, now: Moment) {
-        for mut waiter in std::mem::take(&mut self.waiters) {
-            match self.judge(now, &mut waiter) {
-                Verdict::Give(answer) => self.out.push(Action::Answer(waiter.request, answer)),
-                Verdict::WaitUntil(at) => {
-                    waiter.again_at = at;
-                    self.waiters.push(waiter);
-                }
+        let mut waiters = std::mem::take(&mut self.waiters);
+        waiters.retain_mut(|waiter| match self.judge(now, waiter) {
+            Verdict::Give(answer) => {
+                self.out.push(Action::Answer(waiter.request, answer));
+                false
             }
-        }
+            Verdict::WaitUntil(at) => {
+                waiter.again_at = at;
+                true
+            }
+        });
+        self.waiters = waiters;
     }
 
     fn judge(&mut self, now: Moment, waiter: &mut Waiter) -> Verdict {
@@ -324,11 +344,11 @@ impl Keeper {
         Problem::Unavailable { detail, retry_after: self.authorize_allowed_after(now) }
     }
 
-    /// Whether somebody waits for a PIN as long as it takes.
-    pub(super) fn pin_is_waited_for(&self) -> bool {
+    /// Whether somebody waits for a PIN, with so much patience at least.
+    pub(super) fn pin_is_waited_for(&self, patience: Patience) -> bool {
         self.waiters
             .iter()
-            .any(|waiter| matches!(waiter.need, Need::Pin { .. }) && waiter.patience == Patience::Stated)
+            .any(|waiter| matches!(waiter.need, Need::Pin { .. }) && waiter.patience >= patience)
     }
 
     /// Whether the daemon stops and nothing is under way any more that could still answer anyone.
@@ -466,6 +486,10 @@ impl Keeper {
                 *at,
             ),
             Phase::Authorized { grant } => match grant.living(now) {
+                Some(access) if self.ledger.is_failing() => unavailable(
+                    "a refresh waits until the store can be written".to_owned(),
+                    access.plan.refresh_at(),
+                ),
                 Some(access) => unavailable(
                     "the token cannot be promised for so long before it is refreshed".to_owned(),
                     access.plan.refresh_at(),

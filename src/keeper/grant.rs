@@ -321,7 +321,7 @@ impl Keeper {
             if grant.previous.is_some() {
                 self.send_refresh(grant, Attempt::Previous, now);
             } else {
-                self.give_up(now, grant);
+                self.give_up(now, grant, Duration::ZERO);
             }
         } else if !dead && at <= now && self.may_call() {
             if let Some(access) = &mut grant.access {
@@ -334,14 +334,16 @@ impl Keeper {
         }
     }
 
-    fn give_up(&mut self, now: Moment, grant: Grant) {
+    /// From here on a person is awaited; `held`: how long ecobee wishes to be left alone.
+    fn give_up(&mut self, now: Moment, grant: Grant, held: Duration) {
         self.ledger.change();
         if grant.refresh_token.is_empty() {
             self.tell(News::TokenDied);
             self.phase = Phase::Absent;
         } else {
             self.tell(News::GivenUp { refusals: grant.refusals });
-            self.phase = Phase::Refused { grant, at: now + FIRST_SLOW_RETRY, not_before: now };
+            let (at, not_before) = (now + FIRST_SLOW_RETRY.max(held), now + held);
+            self.phase = Phase::Refused { grant, at, not_before };
         }
     }
 
@@ -378,7 +380,7 @@ impl Keeper {
                 // ecobee has done nothing: the mark on disk is taken back.
                 self.ledger.change();
                 if attempt == Attempt::Previous {
-                    self.give_up(now, Grant { previous: None, ..grant });
+                    self.give_up(now, Grant { previous: None, ..grant }, Duration::ZERO);
                 } else {
                     self.retry(now, grant, attempt, self.policy.retry_max, Duration::ZERO);
                 }
@@ -463,7 +465,7 @@ impl Keeper {
 
     fn refused(&mut self, now: Moment, mut grant: Grant, attempt: Attempt, reason: &str) {
         match attempt {
-            Attempt::Previous => self.give_up(now, Grant { previous: None, ..grant }),
+            Attempt::Previous => self.give_up(now, Grant { previous: None, ..grant }, Duration::ZERO),
             Attempt::Usual | Attempt::Repeated | Attempt::Slow => {
                 self.ledger.change();
                 grant.refusals = grant.refusals.saturating_add(1);
@@ -489,7 +491,7 @@ impl Keeper {
         match (attempt, trouble.reach) {
             (Attempt::Previous, Reach::Unsent) => self.retry(now, grant, attempt, pause, pause),
             (Attempt::Previous, Reach::Broken | Reach::Sent) if trouble.rotated.is_none() => {
-                self.give_up(now, Grant { previous: None, ..grant });
+                self.give_up(now, Grant { previous: None, ..grant }, held);
             }
             (Attempt::Usual | Attempt::Repeated | Attempt::Previous | Attempt::Slow, _) => {
                 self.retry(now, grant, attempt, pause, held);

@@ -108,3 +108,55 @@ impl Ledger {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Moment = Moment::from_millis(0);
+    const LATER: Moment = Moment::from_millis(5000);
+
+    #[test]
+    fn a_change_during_a_save_is_saved_next() {
+        let mut ledger = Ledger::default();
+        let first = ledger.change();
+        assert_eq!(ledger.due(NOW), Some(first));
+        let second = ledger.change();
+        assert_ne!(first, second);
+        assert_eq!(ledger.due(NOW), None, "one save at a time");
+        assert_eq!(ledger.report(first, true, LATER), Report::Nothing);
+        assert!(ledger.is_reported(first) && !ledger.is_reported(second));
+        assert_eq!(ledger.due(NOW), Some(second));
+        assert!(!ledger.is_settled());
+        assert_eq!(ledger.report(second, true, LATER), Report::Nothing);
+        assert!(ledger.is_settled());
+        assert_eq!(ledger.due(LATER), None);
+    }
+
+    #[test]
+    fn a_failed_save_is_ordered_again_later_and_said_once() {
+        let mut ledger = Ledger::default();
+        ledger.change();
+        let first = ledger.due(NOW).expect("an order");
+        assert_eq!(ledger.report(first, false, LATER), Report::Failed);
+        assert_eq!((ledger.due(NOW), ledger.wake_at()), (None, Some(LATER)));
+        let second = ledger.due(LATER).expect("an order");
+        assert_eq!(ledger.wake_at(), None);
+        assert_eq!(ledger.report(second, false, LATER), Report::Nothing);
+        assert_eq!(ledger.failures(), 2);
+        let third = ledger.due(LATER).expect("an order");
+        assert_eq!(ledger.report(third, true, LATER), Report::Recovered);
+        assert!(!ledger.is_failing());
+    }
+
+    #[test]
+    fn a_report_that_nobody_waits_for_changes_nothing() {
+        let mut ledger = Ledger::default();
+        ledger.change();
+        let save = ledger.due(NOW).expect("an order");
+        assert_eq!(ledger.report(SaveId(save.0 + 1), false, LATER), Report::Nothing);
+        assert_eq!(ledger.report(save, true, LATER), Report::Nothing);
+        assert_eq!(ledger.report(save, false, LATER), Report::Nothing);
+        assert!(!ledger.is_failing());
+    }
+}

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::desk::Patience;
 use super::ledger::SAVE_PATIENCE;
 use super::{
     Action, Errand, IssuedPin, Keeper, Moment, News, Notice, Outcome, PinView, SaveId, Season, StoredPin,
@@ -239,7 +240,7 @@ impl Keeper {
     }
 
     fn pin_refused(&mut self, now: Moment, pause: Duration) {
-        let wanted = self.phase.needs_person() || self.pin_is_waited_for();
+        let wanted = self.phase.needs_person() || self.pin_is_waited_for(Patience::Stated);
         self.pin = match std::mem::replace(&mut self.pin, PinFlow::Idle) {
             PinFlow::Requesting { before: Some(waiting), .. } | PinFlow::Awaiting { waiting } => {
                 PinFlow::Awaiting { waiting }
@@ -350,6 +351,8 @@ impl Keeper {
     pub(super) fn call_off_pin(&mut self) {
         match &self.pin {
             PinFlow::Idle => {}
+            // A client asked for it.
+            PinFlow::Requesting { .. } if self.pin_is_waited_for(Patience::Usual) => {}
             PinFlow::Requesting { .. } => self.pin = PinFlow::Idle,
             PinFlow::Awaiting { .. } => {
                 self.pin = PinFlow::Idle;

@@ -170,7 +170,7 @@ impl Plan {
         let (opens_at, closes_at) = (issued_at + window.opens_after, issued_at + window.closes_after);
         let pace = issued_at + LEAST_PACE.max(lifetime / 2);
         let promised_until = refresh_at.min(issued_at + lifetime);
-        let planned = (now + PLAIN_PROMISE).min(closes_at).max(opens_at).max(pace);
+        let planned = (now.max(opens_at) + PLAIN_PROMISE).min(closes_at).max(pace);
         let refresh_at = planned.max(promised_until);
         Self {
             opens_at,
@@ -253,5 +253,155 @@ impl Plan {
     /// The longest `min_ttl` that a token of this kind can ever satisfy, given its issue.
     pub(super) fn longest_min_ttl(&self, issued_at: Moment) -> Duration {
         self.opens_at.since(issued_at)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn lifetimes() -> impl Strategy<Value = Duration> {
+        prop_oneof![1..120_u64, 1..=86_400_u64].prop_map(Duration::from_secs)
+    }
+
+    fn aheads() -> impl Strategy<Value = Duration> {
+        (60..=1800_u64).prop_map(Duration::from_secs)
+    }
+
+    /// So long after the last question, for so long, and whether the answer shows it.
+    fn questions() -> impl Strategy<Value = Vec<(u64, u64, bool)>> {
+        prop::collection::vec((0..600_000_u64, prop_oneof![Just(0), 1..4_000_u64], any::<bool>()), 1..60)
+    }
+
+    const ISSUED_AT: Moment = Moment::from_millis(77_000);
+
+    fn plan(lifetime: Duration, ahead: Duration, wanted: Duration, seed: u64) -> Plan {
+        Plan::new(ISSUED_AT, lifetime, ahead, wanted, &mut Jitter::new(seed))
+    }
+
+    proptest! {
+        #[test]
+        fn a_window_is_as_documented(lifetime in lifetimes(), ahead in aheads()) {
+            let window = Window::of(lifetime, ahead);
+            prop_assert!(window.opens_after >= lifetime / 2);
+            prop_assert!(window.opens_after >= lifetime.saturating_sub(ahead));
+            prop_assert!(window.opens_after == lifetime / 2 || window.opens_after + ahead == lifetime);
+            let margin = lifetime.saturating_sub(window.closes_after);
+            prop_assert_eq!(margin, Duration::from_secs(60).min(lifetime / 10).min(ahead / 2));
+            prop_assert!(window.opens_after < window.closes_after);
+        }
+
+        #[test]
+        fn a_refresh_is_planned_in_the_first_tenth_of_the_window(
+            lifetime in lifetimes(), ahead in aheads(), seed: u64
+        ) {
+            let window = Window::of(lifetime, ahead);
+            let after = plan(lifetime, ahead, Duration::ZERO, seed).refresh_at().since(ISSUED_AT);
+            prop_assert!(after >= window.opens_after + PLAIN_PROMISE.min(window.tenth()), "a plain reader moves it");
+            prop_assert!(after >= LEAST_PACE.max(lifetime / 2));
+            prop_assert!(after <= (window.opens_after + window.tenth()).max(LEAST_PACE));
+        }
+
+        #[test]
+        fn a_refresh_waits_for_the_longest_promise_that_the_window_allows(
+            lifetime in lifetimes(), ahead in aheads(), wanted in lifetimes(), seed: u64
+        ) {
+            let window = Window::of(lifetime, ahead);
+            let after = plan(lifetime, ahead, wanted, seed).refresh_at().since(ISSUED_AT);
+            prop_assert!(after >= wanted.min(window.closes_after));
+            prop_assert!(after <= window.closes_after.max(LEAST_PACE));
+        }
+
+        #[test]
+        fn promises_end_before_the_refresh_and_the_refresh_before_the_close(
+            lifetime in lifetimes(), ahead in aheads(), seed: u64, questions in questions()
+        ) {
+            let mut plan = plan(lifetime, ahead, Duration::ZERO, seed);
+            let close = (ISSUED_AT + Window::of(lifetime, ahead).closes_after).max(plan.refresh_at());
+            let (mut now, mut held_until, mut fixed) = (ISSUED_AT, ISSUED_AT, false);
+            for (pause, min_ttl, lifetime_is_told) in questions {
+                now = now + Duration::from_millis(pause);
+                let told = if lifetime_is_told { Told::Lifetime } else { Told::TokenOnly };
+                let min_ttl = Duration::from_secs(min_ttl);
+                let before = plan.refresh_at();
+                let lease = plan.lease(now, min_ttl, told);
+                prop_assert!(plan.refresh_at() >= before);
+                prop_assert!(plan.refresh_at() <= close);
+                prop_assert!(!fixed || plan.refresh_at() == before, "a fixed refresh moved");
+                prop_assert!(now < plan.opens_at || !min_ttl.is_zero() || plan.refresh_at() == before);
+                match lease {
+                    Lease::Promised(promised) => {
+                        prop_assert!(promised >= min_ttl);
+                        prop_assert_eq!(promised, plan.refresh_at().since(now));
+                        let held = if lifetime_is_told { promised } else { promised.min(min_ttl.max(PLAIN_PROMISE)) };
+                        held_until = held_until.max(now + held);
+                    }
+                    Lease::PutOff => {
+                        prop_assert!(now + min_ttl <= plan.refresh_at());
+                        prop_assert!(matches!(plan.lease(now, min_ttl, told), Lease::Promised(_)));
+                        held_until = held_until.max(plan.promised_until);
+                    }
+                    Lease::AfterRefresh => {
+                        prop_assert!(now + min_ttl > before);
+                        fixed = true;
+                    }
+                }
+                prop_assert!(plan.early_at(now).is_none_or(|early| early >= held_until.max(now)));
+            }
+        }
+
+        #[test]
+        fn a_restored_plan_keeps_what_was_promised(
+            lifetime in lifetimes(), ahead in aheads(), seed: u64, questions in questions()
+        ) {
+            let mut plan = plan(lifetime, ahead, Duration::ZERO, seed);
+            let (mut now, mut held_until, mut stored) = (ISSUED_AT, ISSUED_AT, plan.refresh_at());
+            let window = Window::of(lifetime, ahead);
+            for (pause, min_ttl, _) in questions {
+                now = now + Duration::from_millis(pause);
+                if plan.refresh_at() <= now {
+                    break;
+                }
+                match plan.lease(now, Duration::from_secs(min_ttl), Told::Lifetime) {
+                    Lease::Promised(promised) => held_until = held_until.max(now + promised),
+                    Lease::PutOff => stored = plan.refresh_at(),
+                    Lease::AfterRefresh => {}
+                }
+                let restored = Plan::restored(ISSUED_AT, lifetime, ahead, stored, now);
+                prop_assert!(restored.refresh_at() >= held_until);
+                prop_assert!(restored.refresh_at() >= (now + PLAIN_PROMISE).min(ISSUED_AT + window.closes_after));
+                prop_assert!(restored.refresh_at() >= ISSUED_AT + LEAST_PACE.max(lifetime / 2));
+                prop_assert!(restored.refresh_at() <= plan.closes_at());
+                prop_assert_eq!(restored.early_at(now), None);
+            }
+        }
+
+        #[test]
+        fn a_back_off_doubles_up_to_the_longest_pause_less_a_quarter_at_most(
+            initial in 1..=60_u64, more in 0..3600_u64, failures in 1..200_u32, seed: u64
+        ) {
+            let (retry_initial, retry_max) = (Duration::from_secs(initial), Duration::from_secs(initial + more));
+            let policy = Policy { retry_initial, retry_max, ..Policy::default() };
+            let doubled = retry_initial.saturating_mul(1_u32.checked_shl(failures - 1).unwrap_or(u32::MAX).max(1));
+            let whole = if failures > 20 { retry_max } else { doubled.min(retry_max) };
+            let pause = policy.back_off(failures, &mut Jitter::new(seed));
+            prop_assert!(pause <= whole);
+            prop_assert!(pause >= whole * 3 / 4);
+        }
+
+        #[test]
+        fn jitter_stays_within_its_length(length in 0..100_000_u64, seed: u64) {
+            let length = Duration::from_millis(length);
+            prop_assert!(Jitter::new(seed).part_of(length) <= length);
+        }
+    }
+
+    #[test]
+    fn jitter_reaches_both_ends() {
+        let mut jitter = Jitter::new(1);
+        let parts: Vec<_> = (0..200).map(|_| jitter.part_of(Duration::from_millis(3)).as_millis()).collect();
+        assert!((0..=3).all(|part| parts.contains(&part)), "{parts:?}");
     }
 }

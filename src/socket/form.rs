@@ -26,15 +26,16 @@ impl Form {
         if !headers.contains_key(ACCEPT) {
             return Self::Text;
         }
-        let ranges: Vec<_> = headers
-            .get_all(ACCEPT)
-            .iter()
-            .filter_map(|value| value.to_str().ok())
-            .flat_map(|value| value.split(','))
-            .filter_map(range)
-            .collect();
-        let json = wish("application", "json", &ranges);
-        if json.0 > 0 && json > wish("text", "plain", &ranges) { Self::Json } else { Self::Text }
+        let ranges = || {
+            headers
+                .get_all(ACCEPT)
+                .iter()
+                .filter_map(|value| value.to_str().ok())
+                .flat_map(|value| value.split(','))
+                .filter_map(range)
+        };
+        let json = wish("application", "json", ranges());
+        if json.0 > 0 && json > wish("text", "plain", ranges()) { Self::Json } else { Self::Text }
     }
 
     /// Whether the client learns how long the token is promised.
@@ -69,20 +70,20 @@ fn weight(text: &str) -> Option<u16> {
 }
 
 /// What the ranges say of one media type: the most exact of them counts (RFC 9110, section 12.5.1).
-fn wish(kind: &str, subkind: &str, ranges: &[(&str, &str, u16)]) -> Wish {
+fn wish<'a>(kind: &str, subkind: &str, ranges: impl Iterator<Item = (&'a str, &'a str, u16)>) -> Wish {
     (0_isize..)
         .zip(ranges)
         .filter_map(|(place, (of, sub, weight))| {
             let exactness = if of.eq_ignore_ascii_case(kind) && sub.eq_ignore_ascii_case(subkind) {
                 2
-            } else if of.eq_ignore_ascii_case(kind) && *sub == "*" {
+            } else if of.eq_ignore_ascii_case(kind) && sub == "*" {
                 1
-            } else if *of == "*" && *sub == "*" {
+            } else if of == "*" && sub == "*" {
                 0
             } else {
                 return None;
             };
-            Some((*weight, exactness, -place))
+            Some((weight, exactness, -place))
         })
         .max_by_key(|(_, exactness, place)| (*exactness, *place))
         .unwrap_or((0, 0, 0))

@@ -60,9 +60,10 @@ pub(super) async fn attend<L: Lender>(house: Rc<House<L>>, wire: Rc<Wire>, peer:
     let mut closing = pin!(closing.wait_for(|closing| *closing));
     let mut closing_is_told = false;
     let mut hung_up = pin!(wire.hung_up());
+    let mut since = Instant::now();
     // The one timer is moved only if it would ring too late, or rings too early: a request that is answered at once
     // does not touch it.
-    let mut alarm = pin!(sleep_until(Instant::now() + house.limits.stall));
+    let mut alarm = pin!(sleep_until(since + house.limits.stall));
 
     let end = poll_fn(|context| {
         if let Poll::Ready(result) = connection.as_mut().poll(context) {
@@ -75,10 +76,14 @@ pub(super) async fn attend<L: Lender>(house: Rc<House<L>>, wire: Rc<Wire>, peer:
             context.waker().wake_by_ref();
         }
         let phase = wire.phase();
-        if matches!(phase, Phase::Waiting) && hung_up.as_mut().poll(context).is_ready() {
+        if wire.take_change() {
+            since = Instant::now();
+        }
+        if phase == Phase::Waiting && hung_up.as_mut().poll(context).is_ready() {
             return Poll::Ready(End::HungUp);
         }
-        if let Some(deadline) = wire.deadline(&house.limits) {
+        if let Some(patience) = phase.patience(&house.limits) {
+            let deadline = since + patience;
             if deadline < alarm.deadline() {
                 alarm.as_mut().reset(deadline);
             }

@@ -5,72 +5,85 @@ use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use rustix::net::Shutdown;
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::UnixStream;
-use tokio::time::Instant;
 
 use super::Limits;
 
 /// Where a connection stands.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Phase {
     /// A request arrives, or the first one is awaited.
-    Receiving { since: Instant },
+    Receiving,
     /// The keeper has the word.
     Waiting,
     /// An answer goes out.
-    Sending { since: Instant },
+    Sending,
     /// The last answer is out and nothing new has come.
-    Idle { since: Instant },
+    Idle,
+}
+
+impl Phase {
+    /// How long it may last; a request that waits for the keeper has no patience to lose.
+    pub(super) fn patience(self, limits: &Limits) -> Option<Duration> {
+        match self {
+            Self::Receiving | Self::Sending => Some(limits.stall),
+            Self::Idle => Some(limits.idle),
+            Self::Waiting => None,
+        }
+    }
 }
 
 /// The stream and its phase: shared by the bytes' way ([`Line`]), the requests and the timer of one connection.
 pub(super) struct Wire {
     stream: UnixStream,
     phase: Cell<Phase>,
+    changed: Cell<bool>,
 }
 
 impl Wire {
     pub(super) fn new(stream: UnixStream) -> Rc<Self> {
-        Rc::new(Self { stream, phase: Cell::new(Phase::Receiving { since: Instant::now() }) })
+        Rc::new(Self { stream, phase: Cell::new(Phase::Receiving), changed: Cell::new(false) })
     }
 
     pub(super) fn phase(&self) -> Phase {
         self.phase.get()
     }
 
+    /// Whether a phase, maybe the same one again, has begun since this was last asked.
+    pub(super) fn take_change(&self) -> bool {
+        self.changed.take()
+    }
+
+    fn begin(&self, phase: Phase) {
+        self.phase.set(phase);
+        self.changed.set(true);
+    }
+
     /// Something of a request is here, be it from the peer or, pipelined, from hyper's buffer.
     pub(super) fn receiving(&self) {
-        if matches!(self.phase.get(), Phase::Idle { .. }) {
-            self.phase.set(Phase::Receiving { since: Instant::now() });
+        if self.phase.get() == Phase::Idle {
+            self.begin(Phase::Receiving);
         }
     }
 
     /// The request is whole and the keeper needs time for it.
     pub(super) fn waiting(&self) {
-        self.phase.set(Phase::Waiting);
+        self.begin(Phase::Waiting);
     }
 
     /// The answer is known.
     pub(super) fn sending(&self) {
-        self.phase.set(Phase::Sending { since: Instant::now() });
+        self.begin(Phase::Sending);
     }
 
     /// Everything that was written has left.
     fn flushed(&self) {
-        if matches!(self.phase.get(), Phase::Sending { .. }) {
-            self.phase.set(Phase::Idle { since: Instant::now() });
-        }
-    }
-
-    /// When patience ends; a request that waits for the keeper has none to lose.
-    pub(super) fn deadline(&self, limits: &Limits) -> Option<Instant> {
-        match self.phase.get() {
-            Phase::Receiving { since } | Phase::Sending { since } => Some(since + limits.stall),
-            Phase::Idle { since } => Some(since + limits.idle),
-            Phase::Waiting => None,
+        if self.phase.get() == Phase::Sending {
+            self.begin(Phase::Idle);
         }
     }
 

@@ -2,7 +2,7 @@
 
 use ecobee_tokend::keeper::{Problem, State};
 
-use crate::world::{DiskMishap, Errand, Mishap, World, bare, json, ms, refresh, secs};
+use crate::world::{DiskMishap, Errand, Mishap, Word, World, bare, json, ms, refresh, rejected, secs};
 
 #[test]
 fn a_min_ttl_that_fits_is_answered_at_once_and_moves_nothing() {
@@ -253,4 +253,31 @@ fn while_refreshes_fail_a_living_token_is_promised_until_the_next_try() {
     assert!(world.waits(waiting), "the promise is too long for the old token");
     world.run(secs(30));
     world.history.answer(waiting).expect("an answer after three failures or 30 s");
+}
+
+#[test]
+fn a_refresh_with_a_wait_waits_for_what_keeps_it_from_being_forced() {
+    let mut world = World::authorized();
+    world.ecobee.next(Errand::Refresh, Mishap::Says(Word::TooMany(Some(secs(300)))));
+    world.run_until_state(State::Retrying);
+    let token = world.lent(json()).token;
+    world.problem(refresh());
+    world.problem(rejected(&token));
+    let first = world.ask(refresh().wait(600));
+    let second = world.ask(rejected(&token).wait(600));
+    world.run(secs(290));
+    assert!(world.waits(first) && world.waits(second));
+    world.run(secs(15));
+    assert!(!world.waits(first) && !world.waits(second));
+    assert_eq!(world.refreshes(), 2);
+
+    let mut world = World::new();
+    world.start();
+    world.run(secs(5));
+    world.problem(refresh());
+    let id = world.ask(refresh().wait(600));
+    world.run(secs(100));
+    world.enter_pin();
+    let (_, answer) = world.wait_for(id);
+    assert!(matches!(answer, ecobee_tokend::keeper::Answer::Token { .. }), "{answer:?}");
 }

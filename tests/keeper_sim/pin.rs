@@ -99,10 +99,12 @@ fn rule_9_no_request_for_a_pin_comes_sooner_than_ecobee_wishes() {
     world.run(secs(100));
     let problem = world.problem(authorize());
     assert!(matches!(problem, Problem::Unavailable { .. }), "{problem:?}");
+    let patient = world.ask(authorize().wait(3600));
+    assert!(world.waits(patient));
     world.run_until_sent(Errand::Authorize);
     assert!(world.now.since(held_since) >= secs(2999), "{:?}", world.now.since(held_since));
     world.run(secs(1));
-    assert!(!world.waits(joined));
+    assert!(!world.waits(joined) && !world.waits(patient));
 }
 
 #[test]
@@ -396,4 +398,19 @@ fn a_pin_that_hangs_on_its_way_to_the_disk_is_shown_after_two_seconds() {
     let id = world.ask(authorize());
     let (took, _) = world.wait_for(id);
     assert_eq!(took, world.ecobee.latency + secs(2));
+}
+
+/// The refused token works again just then; the client wants a PIN all the same.
+#[test]
+fn authorize_during_a_slow_retry_that_works_gives_a_pin_beside_the_grant() {
+    let mut world = World::authorized();
+    world.suspend(secs(4000));
+    world.ecobee.next_refreshes(3, Mishap::Says(crate::world::Word::Refused));
+    world.ecobee.next(Errand::Refresh, Mishap::Late(secs(5)));
+    world.tick();
+    world.run_until_state(State::AwaitingUser);
+    world.run_until_sent(Errand::Refresh);
+    let pin = pin_given(&mut world);
+    assert_eq!(world.state(), State::Authorized);
+    assert_eq!(world.pin().map(|shown| shown.pin), Some(pin.pin));
 }

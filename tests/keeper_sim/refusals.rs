@@ -264,6 +264,20 @@ fn rule_2_a_previous_token_that_was_not_sent_is_tried_again() {
     assert!(sent_at[4].since(sent_at[3]) >= secs(3), "with a pause");
 }
 
+/// The answer to the previous token wishes for ten minutes: so long the current one is not shown either.
+#[test]
+fn rule_9_the_first_slow_retry_does_not_come_sooner_than_ecobee_wishes() {
+    let mut world = refusing(Rotation::Reuse, 0);
+    world.suspend(secs(4000));
+    world.ecobee.next_refreshes(3, Mishap::Says(Word::Refused));
+    world.ecobee.next(Errand::Refresh, Mishap::Says(Word::TooMany(Some(secs(600)))));
+    world.tick();
+    world.run_until_state(State::AwaitingUser);
+    let given_up_at = world.now;
+    world.run_until_sent(Errand::Refresh);
+    assert!(world.now.since(given_up_at) >= secs(599), "{:?}", world.now.since(given_up_at));
+}
+
 #[test]
 fn rule_2_the_previous_token_is_never_shown_while_the_current_one_may_work() {
     let mut world = World::new();

@@ -1,6 +1,6 @@
 //! Rule 1: save, then serve.
 
-use ecobee_tokend::keeper::{News, State};
+use ecobee_tokend::keeper::{News, Problem, State};
 
 use crate::world::{DiskMishap, Errand, Mishap, World, bare, json, ms, refresh, rejected, secs};
 
@@ -139,6 +139,23 @@ fn a_rejected_token_is_refreshed_after_two_seconds_though_the_disk_hangs() {
     let asked_at = world.now;
     world.lent_later(rejected(&old));
     assert_eq!(world.history.sent_at(Errand::Refresh), [asked_at + secs(2)]);
+}
+
+/// The living token is worth more than the client's wish; but the client is told why.
+#[test]
+fn a_refresh_forced_over_a_broken_disk_is_refused_and_told_why() {
+    let mut world = World::authorized();
+    world.disk.broken = true;
+    let (took, problem) = world.problem_later(refresh());
+    assert_eq!(took, secs(30));
+    assert!(
+        matches!(&problem, Problem::Unavailable { detail, .. } if detail.contains("store")),
+        "{problem:?}"
+    );
+    assert_eq!(world.refreshes(), 0);
+    world.lent(json());
+    world.disk.broken = false;
+    world.run_until_sent(Errand::Refresh);
 }
 
 /// The mark must be written after the save that is on its way, not be taken for it.

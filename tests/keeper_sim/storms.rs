@@ -166,6 +166,9 @@ fn storm(seed: u64, roughness: Roughness) {
         }
         world.history.forget_old();
     }
+    world.stop();
+    world.run(secs(120));
+    assert_eq!(world.open_requests(), 0, "a stopped daemon leaves nobody waiting");
 }
 
 fn storms(roughness: Roughness) {

@@ -381,7 +381,7 @@ impl Laws {
         *self = Self {
             known: std::mem::take(&mut self.known),
             died_unheard: std::mem::take(&mut self.died_unheard),
-            promised_until: self.promised_until.filter(|_| same),
+            promised_until: self.promised_until.filter(|_| same && !self.disk_trouble),
             current: token,
             steps: self.steps,
             interval: record.pin.as_ref().map_or(Duration::ZERO, |pin| pin.interval),
@@ -397,7 +397,7 @@ impl Laws {
         self.refresh_sent_at
     }
 
-    /// Requests without an answer.
+    /// How many requests have no answer.
     pub(crate) fn open(&self) -> usize {
         self.open.len()
     }

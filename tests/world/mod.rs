@@ -306,6 +306,11 @@ impl World {
         self.wake_at
     }
 
+    /// How many requests have no answer.
+    pub(crate) fn open_requests(&self) -> usize {
+        self.laws.open()
+    }
+
     /// How many refreshes were sent.
     pub(crate) fn refreshes(&self) -> usize {
         self.history.sent_at(Errand::Refresh).len()

@@ -1,0 +1,485 @@
+//! A scripted house behind a real socket, and a client that writes its bytes by hand.
+
+use std::cell::RefCell;
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::pin::Pin;
+use std::process::Command;
+use std::rc::Rc;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use ecobee_tokend::keeper::{
+    AccessToken, Answer, Ask, Moment, PinView, Problem, State, TokenView, View, Want,
+};
+use ecobee_tokend::secret::Secret;
+use ecobee_tokend::socket::{self, Asked, Lender, Limits, Peer};
+use tempfile::TempDir;
+use tokio::sync::oneshot;
+use tokio::task::LocalSet;
+
+/// Longer than anything here takes; whoever waits so long has found a bug.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+
+pub(crate) const TOKEN: &str = "fresh.token-1";
+
+/// The moment at which all of this happens, and its wall time: 2025-11-21T20:00:00Z.
+const NOW: Moment = Moment::from_millis(1_000_000);
+const WALL_NOW: i64 = 1_763_755_200_000;
+
+/// What the scripted keeper does with a question.
+pub(crate) enum Reply {
+    Token {
+        token_type: &'static str,
+        scope: Option<&'static str>,
+        promised: Duration,
+    },
+    Pin,
+    Problem(Problem),
+    /// It thinks until it is told to go on, and then hands out the token.
+    WhenTold(oneshot::Receiver<()>),
+    /// It thinks for ever.
+    Never,
+}
+
+pub(crate) fn plain_token() -> Reply {
+    Reply::Token {
+        token_type: "Bearer",
+        scope: Some("smartWrite"),
+        promised: Duration::from_millis(2_999_999),
+    }
+}
+
+pub(crate) fn pin() -> PinView {
+    let expires_in = Duration::from_millis(540_900);
+    PinView { pin: "ABCD-EFGH".to_owned(), expires_at: NOW + expires_in, expires_in }
+}
+
+/// An account in its best days.
+pub(crate) fn healthy() -> View {
+    View {
+        state: State::Authorized,
+        token: Some(TokenView {
+            issued_at: NOW - Duration::from_secs(600),
+            expires_at: NOW + Duration::from_secs(3000),
+            refresh_at: NOW + Duration::from_secs(2400),
+        }),
+        pin: None,
+        failures: 0,
+        last_error: None,
+        trouble_since: None,
+        last_refresh_at: Some(NOW - Duration::from_secs(600)),
+        unsaved: false,
+    }
+}
+
+/// An account that waits for a person.
+pub(crate) fn without_grant() -> View {
+    View {
+        state: State::AwaitingUser,
+        token: None,
+        pin: Some(pin()),
+        failures: 3,
+        last_error: Some("ecobee says \"invalid_grant\"".to_owned()),
+        last_refresh_at: None,
+        ..healthy()
+    }
+}
+
+type Replies = Box<dyn FnMut(&Ask) -> Reply + Send>;
+
+/// What a test's house is like.
+pub(crate) struct Plan {
+    pub(crate) accounts: Vec<String>,
+    pub(crate) default: Option<usize>,
+    pub(crate) may_have: fn(&str, &Peer) -> bool,
+    pub(crate) view: fn(&str) -> View,
+    pub(crate) reply: Replies,
+    pub(crate) limits: Limits,
+}
+
+impl Default for Plan {
+    fn default() -> Self {
+        Self {
+            accounts: vec!["home".to_owned()],
+            default: Some(0),
+            may_have: |_, _| true,
+            view: |_| healthy(),
+            reply: Box::new(|_| plain_token()),
+            limits: Limits { stall: PATIENCE * 10, idle: PATIENCE * 10, ..Limits::default() },
+        }
+    }
+}
+
+impl Plan {
+    pub(crate) fn replying(reply: impl FnMut(&Ask) -> Reply + Send + 'static) -> Self {
+        Self { reply: Box::new(reply), ..Self::default() }
+    }
+
+    pub(crate) fn names(names: &[&str], default: Option<usize>) -> Self {
+        let accounts = names.iter().map(|name| (*name).to_owned()).collect();
+        Self { accounts, default, ..Self::default() }
+    }
+
+    pub(crate) fn stalling_after(self, stall: Duration) -> Self {
+        Self { limits: Limits { stall, ..self.limits.clone() }, ..self }
+    }
+}
+
+/// What the keeper heard.
+#[derive(Debug)]
+pub(crate) enum Heard {
+    Ask(String, Ask),
+    HungUp,
+}
+
+struct Scripted {
+    accounts: Vec<String>,
+    default: Option<usize>,
+    may_have: fn(&str, &Peer) -> bool,
+    view: fn(&str) -> View,
+    reply: RefCell<Replies>,
+    heard: Sender<Heard>,
+}
+
+fn token(token_type: &str, scope: Option<&str>, promised: Duration) -> Answer {
+    let access = AccessToken {
+        token: Secret::new(TOKEN),
+        token_type: token_type.to_owned(),
+        scope: scope.map(str::to_owned),
+    };
+    Answer::Token { access: Rc::new(access), promised }
+}
+
+/// Says so when it is dropped before its time.
+struct Patient(Option<Sender<Heard>>);
+
+impl Patient {
+    fn served(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Patient {
+    fn drop(&mut self) {
+        if let Some(heard) = self.0.take() {
+            let _ = heard.send(Heard::HungUp);
+        }
+    }
+}
+
+impl Lender for Scripted {
+    type Account = usize;
+    type Waiting = Pin<Box<dyn Future<Output = Answer>>>;
+
+    fn default_account(&self) -> Option<usize> {
+        self.default
+    }
+
+    fn account(&self, name: &str) -> Option<usize> {
+        self.accounts.iter().position(|known| known == name)
+    }
+
+    fn accounts(&self) -> Vec<(String, usize)> {
+        self.accounts.iter().cloned().zip(0..).collect()
+    }
+
+    fn may_have(&self, account: usize, peer: &Peer) -> bool {
+        (self.may_have)(&self.accounts[account], peer)
+    }
+
+    fn ask(&self, account: usize, ask: Ask) -> Asked<Self::Waiting> {
+        let _ = self.heard.send(Heard::Ask(self.accounts[account].clone(), ask.clone()));
+        let reply = (self.reply.borrow_mut())(&ask);
+        let patient = Patient(Some(self.heard.clone()));
+        let now = match reply {
+            Reply::Token { token_type, scope, promised } => token(token_type, scope, promised),
+            Reply::Pin => Answer::Pin(pin()),
+            Reply::Problem(problem) => Answer::Problem(problem),
+            Reply::WhenTold(told) => {
+                return Asked::Later(Box::pin(async move {
+                    told.await.unwrap();
+                    patient.served();
+                    token("Bearer", None, Duration::from_secs(60))
+                }));
+            }
+            Reply::Never => {
+                return Asked::Later(Box::pin(async move {
+                    let _patient = patient;
+                    std::future::pending().await
+                }));
+            }
+        };
+        patient.served();
+        Asked::Now(now)
+    }
+
+    fn view(&self, account: usize) -> View {
+        (self.view)(&self.accounts[account])
+    }
+
+    fn now(&self) -> Moment {
+        NOW
+    }
+
+    fn wall_millis_of(&self, moment: Moment) -> i64 {
+        WALL_NOW + moment.as_millis() - NOW.as_millis()
+    }
+}
+
+/// A house that serves from a thread of its own until it is dropped.
+pub(crate) struct House {
+    folder: TempDir,
+    heard: Receiver<Heard>,
+    stop: Option<oneshot::Sender<()>>,
+    left: Receiver<()>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl House {
+    pub(crate) fn open(plan: Plan) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        // Other users are part of the play.
+        std::fs::set_permissions(folder.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        let paths = [folder.path().join("socket"), folder.path().join("other")];
+        let (says, heard) = channel();
+        let (ready, is_ready) = channel();
+        let (leaves, left) = channel();
+        let (stop, stopped) = oneshot::channel();
+        let thread = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            LocalSet::new().block_on(&runtime, async move {
+                let listeners = paths.iter().map(|path| socket::bind(path, 0o666, None).unwrap()).collect();
+                ready.send(()).unwrap();
+                let Plan { accounts, default, may_have, view, reply, limits } = plan;
+                let reply = RefCell::new(reply);
+                let lender = Scripted { accounts, default, may_have, view, reply, heard: says };
+                let stop = async { stopped.await.unwrap_or_default() };
+                let serving = socket::serve(listeners, Rc::new(lender), limits, stop);
+                tokio::task::spawn_local(serving).await.unwrap();
+                // Most tests do not wait for it.
+                let _ = leaves.send(());
+            });
+        });
+        is_ready.recv_timeout(PATIENCE).unwrap();
+        Self { folder, heard, stop: Some(stop), left, thread: Some(thread) }
+    }
+
+    pub(crate) fn path(&self) -> PathBuf {
+        self.folder.path().join("socket")
+    }
+
+    /// The house's second door.
+    pub(crate) fn other_path(&self) -> PathBuf {
+        self.folder.path().join("other")
+    }
+
+    pub(crate) fn connect(&self) -> Client {
+        Client::connect(&self.path())
+    }
+
+    /// One request on a connection of its own.
+    pub(crate) fn request(&self, method: &str, target: &str, more: &str) -> Response {
+        let mut client = self.connect();
+        client.send(format!("{method} {target} HTTP/1.1\r\nHost: localhost\r\n{more}\r\n").as_bytes());
+        client.response_to(method).unwrap()
+    }
+
+    pub(crate) fn get(&self, target: &str) -> Response {
+        self.request("GET", target, "")
+    }
+
+    pub(crate) fn post(&self, target: &str, body: &[u8]) -> Response {
+        let mut client = self.connect();
+        client.send(&post(target, body));
+        client.response().unwrap()
+    }
+
+    /// The next question that reached the keeper.
+    pub(crate) fn heard_ask(&self) -> (String, Ask) {
+        match self.heard.recv_timeout(PATIENCE).unwrap() {
+            Heard::Ask(account, ask) => (account, ask),
+            Heard::HungUp => panic!("a client hung up instead of asking"),
+        }
+    }
+
+    pub(crate) fn heard_want(&self) -> Want {
+        self.heard_ask().1.want
+    }
+
+    pub(crate) fn heard_hang_up(&self) {
+        assert!(matches!(self.heard.recv_timeout(PATIENCE).unwrap(), Heard::HungUp));
+    }
+
+    pub(crate) fn heard_nothing_more(&self) {
+        assert!(self.heard.try_recv().is_err());
+    }
+
+    pub(crate) fn stop(&mut self) {
+        self.stopper().send(()).unwrap();
+    }
+
+    /// What stops the house, for someone else to do.
+    pub(crate) fn stopper(&mut self) -> oneshot::Sender<()> {
+        self.stop.take().unwrap()
+    }
+
+    /// Waits until the house has answered all and left.
+    pub(crate) fn wait_until_left(&mut self) {
+        self.left.recv_timeout(PATIENCE).expect("someone keeps the house from leaving");
+        self.thread.take().unwrap().join().unwrap();
+    }
+}
+
+pub(crate) fn post(target: &str, body: &[u8]) -> Vec<u8> {
+    let head = format!("POST {target} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}\r\n\r\n", body.len());
+    [head.as_bytes(), body].concat()
+}
+
+/// One connection.
+pub(crate) struct Client(BufReader<UnixStream>);
+
+impl Client {
+    pub(crate) fn connect(path: &Path) -> Self {
+        let stream = UnixStream::connect(path).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.set_write_timeout(Some(PATIENCE)).unwrap();
+        Self(BufReader::new(stream))
+    }
+
+    pub(crate) fn stream(&self) -> &UnixStream {
+        self.0.get_ref()
+    }
+
+    pub(crate) fn send(&mut self, bytes: &[u8]) {
+        self.0.get_mut().write_all(bytes).unwrap();
+    }
+
+    /// Sends as much as the house takes.
+    pub(crate) fn try_send(&mut self, bytes: &[u8]) {
+        match self.0.get_mut().write_all(bytes) {
+            Ok(()) => {}
+            Err(error) => assert_eq!(error.kind(), ErrorKind::BrokenPipe),
+        }
+    }
+
+    pub(crate) fn get(&mut self, target: &str) -> Response {
+        self.send(format!("GET {target} HTTP/1.1\r\nHost: localhost\r\n\r\n").as_bytes());
+        self.response().unwrap()
+    }
+
+    pub(crate) fn response(&mut self) -> Option<Response> {
+        self.response_to("GET")
+    }
+
+    /// The next response, `None` if the house closes the connection instead.
+    pub(crate) fn response_to(&mut self, method: &str) -> Option<Response> {
+        let mut lines = Vec::new();
+        loop {
+            let mut line = String::new();
+            match self.0.read_line(&mut line) {
+                Ok(0) => {
+                    assert!(lines.is_empty(), "half a response: {lines:?}");
+                    return None;
+                }
+                Err(error) if error.kind() == ErrorKind::ConnectionReset => return None,
+                read => read.unwrap(),
+            };
+            match line.trim_end() {
+                "" => break,
+                line => lines.push(line.to_owned()),
+            }
+        }
+        let status = lines[0].split(' ').nth(1).unwrap().parse().unwrap();
+        let mut response = Response { status, head: lines, body: String::new() };
+        let length: usize = response.header("content-length").expect("a content-length").parse().unwrap();
+        if method != "HEAD" {
+            let mut body = vec![0; length];
+            self.0.read_exact(&mut body).unwrap();
+            response.body = String::from_utf8(body).unwrap();
+        }
+        Some(response)
+    }
+
+    /// Reads whatever comes until the house closes the connection.
+    pub(crate) fn until_closed(&mut self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        match self.0.read_to_end(&mut bytes) {
+            Err(error) if error.kind() == ErrorKind::ConnectionReset => {}
+            read => drop(read.expect("the house should close the connection")),
+        }
+        bytes
+    }
+}
+
+/// A response, read to its end.
+#[derive(Debug)]
+pub(crate) struct Response {
+    pub(crate) status: u16,
+    pub(crate) head: Vec<String>,
+    pub(crate) body: String,
+}
+
+impl Response {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        let mut found = self.head.iter().filter_map(|line| line.split_once(": ")).filter(|(n, _)| *n == name);
+        let value = found.next().map(|(_, value)| value);
+        assert!(found.next().is_none(), "{name} twice in {:?}", self.head);
+        value
+    }
+
+    pub(crate) fn json(&self) -> serde_json::Value {
+        serde_json::from_str(&self.body).unwrap()
+    }
+
+    /// Checks that this is a problem with this status and code, and returns its document.
+    #[track_caller]
+    pub(crate) fn problem(&self, status: u16, code: &str) -> serde_json::Value {
+        let said = self.json();
+        assert_eq!((self.status, said["code"].as_str()), (status, Some(code)), "{said}");
+        assert_eq!(self.header("content-type"), Some("application/problem+json"));
+        assert_eq!(said["status"], status);
+        assert_eq!(said["type"], "about:blank");
+        assert!(!said["title"].as_str().unwrap().is_empty());
+        let detail = said["detail"].as_str().unwrap();
+        assert!(detail.ends_with('.') || detail.ends_with('?'), "a sentence: {detail}");
+        assert_eq!(self.header("retry-after").is_some(), matches!(status, 429 | 503));
+        said
+    }
+}
+
+/// Runs `play` in a process of its own, for it changes what belongs to the whole process. `name` is the test's path.
+pub(crate) fn in_a_process_of_its_own(name: &str, play: impl FnOnce()) {
+    const MARK: &str = "SOCKET_ROOM_PLAYS";
+    if std::env::var_os(MARK).is_some() {
+        return play();
+    }
+    let output = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", name, "--nocapture"])
+        .env(MARK, "1")
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(
+        output.status.success() && said.contains("1 passed"),
+        "{said}\n{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+}
+
+/// Runs `play` as a user without rights, and says so where that cannot be done.
+pub(crate) fn as_nobody(play: impl FnOnce(u32) + Send + 'static) {
+    const NOBODY: u32 = 65534;
+    if !rustix::process::getuid().is_root() {
+        eprintln!("SKIPPED: only root can play another user");
+        return;
+    }
+    std::thread::spawn(|| {
+        rustix::thread::set_thread_uid(rustix::thread::Uid::from_raw(NOBODY)).unwrap();
+        play(NOBODY);
+    })
+    .join()
+    .unwrap();
+}
