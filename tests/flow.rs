@@ -351,7 +351,44 @@ fn a_certificate_nobody_vouches_for_is_refused_with_a_reason() {
 }
 
 #[test]
-fn no_log_line_and_no_status_holds_a_secret() {
+fn rule_13_the_token_type_is_bearer_in_any_case_and_is_lent_as_ecobee_wrote_it() {
+    let stage = Stage::with_lifetime(HOUR);
+    stage
+        .simulator
+        .set_options(|options| options.raw.token_type = Some("\"bearer\", \"new_in_2030\": {}".to_owned()));
+    let daemon = stage.start_authorized();
+
+    let token = daemon.token("home");
+
+    assert_eq!(daemon.get("/header").text(), format!("Authorization: bearer {token}"));
+    assert_eq!(daemon.get_json("/token").json()["token_type"], "bearer");
+    assert!(!daemon.log.all().join("\n").contains("no bearer token"));
+}
+
+#[test]
+fn rule_12_a_changed_scope_is_said_and_waits_for_the_next_authorization() {
+    let stage = Stage::with_lifetime(HOUR);
+    stage.start_authorized().kill();
+    let stage = stage.each_account("scope = \"smartRead\"");
+    stage.simulator.clear_calls();
+
+    let daemon = stage.start();
+
+    daemon.log.wait_for("a word about it", |line| line.contains("smartWrite") && line.contains("smartRead"));
+    assert_eq!(daemon.get_json("/token").json()["scope"], "smartWrite");
+    assert_eq!(stage.simulator.calls(), []);
+    let pin = daemon.post("/authorize", "").member("pin");
+    assert_eq!(
+        stage.simulator.truth().pin_of(KEY).map(|pin| pin.scope.clone()).as_deref(),
+        Some("smartRead")
+    );
+    stage.simulator.approve(Pin::from(pin)).expect("it can be entered");
+    daemon.wait_for_status("home", "the PIN to be used", |status| status["pin"].is_null());
+    assert_eq!(daemon.get_json("/token?wait=10").json()["scope"], "smartRead");
+}
+
+#[test]
+fn rule_15_no_log_line_and_no_status_holds_a_secret() {
     let stage = Stage::with_lifetime(HOUR);
     let daemon = stage.start_authorized();
     stage.simulator.add_mood(Mood::html(503).on(Endpoint::Refresh).once());

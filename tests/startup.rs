@@ -131,7 +131,7 @@ fn what_is_no_socket_is_not_touched() {
 }
 
 #[test]
-fn a_second_daemon_on_the_same_store_names_the_first_and_leaves() {
+fn rule_11_a_second_daemon_on_the_same_store_names_the_first_and_leaves() {
     let stage = Stage::with_lifetime(HOUR);
     let daemon = stage.start_authorized();
     let config = fs::read_to_string(stage.config()).expect("it was written");
@@ -150,7 +150,7 @@ fn a_second_daemon_on_the_same_store_names_the_first_and_leaves() {
 }
 
 #[test]
-fn a_broken_store_file_is_moved_aside_and_the_pin_flow_begins() {
+fn rule_14_a_broken_store_file_is_moved_aside_and_the_pin_flow_begins() {
     let stage = Stage::with_lifetime(HOUR);
     stage.start_authorized().kill();
     let file = stage.state().join("home.json");
@@ -170,7 +170,7 @@ fn a_broken_store_file_is_moved_aside_and_the_pin_flow_begins() {
 }
 
 #[test]
-fn a_store_file_of_a_newer_version_is_left_alone() {
+fn rule_14_a_store_file_of_a_newer_version_is_left_alone() {
     let stage = Stage::with_lifetime(HOUR);
     stage.start_authorized().kill();
     let file = stage.state().join("home.json");
@@ -185,7 +185,7 @@ fn a_store_file_of_a_newer_version_is_left_alone() {
 }
 
 #[test]
-fn a_changed_api_key_starts_a_pin_flow_and_keeps_the_old_file() {
+fn rule_12_a_changed_api_key_starts_a_pin_flow_and_keeps_the_old_file() {
     let stage = Stage::with_lifetime(HOUR);
     stage.start_authorized().kill();
     let old = stage.stored("home");
@@ -206,7 +206,7 @@ fn a_changed_api_key_starts_a_pin_flow_and_keeps_the_old_file() {
 }
 
 #[test]
-fn forget_deletes_a_stored_grant() {
+fn rule_12_forget_deletes_a_stored_grant() {
     let stage = Stage::with_lifetime(HOUR);
     assert!(stage.start_authorized().stop().success());
     let config = stage.config();

@@ -164,6 +164,10 @@ impl Answer<'_> {
         } else {
             Zeroizing::new("Bearer".to_owned())
         };
+        if !token_type.is_empty() && !token_type.eq_ignore_ascii_case("Bearer") {
+            // RFC 6749, section 5.1: the type is compared without case.
+            tracing::warn!("ecobee gave a token that is no bearer token; it is lent as what ecobee calls it");
+        }
         for (name, value) in [("access token", &token), ("token type", &token_type)] {
             if let Some(flaw) = flaw(value) {
                 let words = self.sentence(&format!("but the {name} {flaw}"));

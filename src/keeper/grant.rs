@@ -196,7 +196,7 @@ impl Keeper {
             refresh_token: stored.refresh_token,
             previous: stored.previous,
             refusals: stored.refusals,
-            doubt: if stored.refresh_sent { Doubt::MayBeReplaced } else { Doubt::None },
+            doubt: Doubt::None,
         };
         let counted_out = grant.refusals >= self.policy.refusals_before_pin && grant.living(now).is_none();
         self.phase = if !counted_out {
@@ -480,9 +480,9 @@ impl Keeper {
     fn troubled(&mut self, now: Moment, grant: Grant, attempt: Attempt, trouble: &Trouble) {
         let news = self.refreshes.failed(now, &trouble.reason);
         self.tell(news);
-        let certain = trouble.reach == Reach::Unsent && grant.doubt == Doubt::None;
+        let mark_is_wrong = trouble.reach == Reach::Unsent && grant.needs_mark(now);
         let grant = Self::doubted(grant, attempt, trouble);
-        if certain || trouble.rotated.is_some() {
+        if mark_is_wrong || trouble.rotated.is_some() {
             // Nothing reached ecobee: the mark on disk is taken back. Or a new refresh token must not be lost.
             self.ledger.change();
         }

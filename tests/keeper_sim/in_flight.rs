@@ -141,9 +141,8 @@ fn a_token_that_dies_while_readers_wait_for_a_retry_is_a_problem_at_once() {
     world.ecobee.outage(world.now + secs(9000), Mishap::Unsent);
     let dies_at = world.view().token.expect("a token").expires_at;
     world.run_until(dies_at - secs(10));
-    let waiting = world.ask(json().min_ttl(600));
-    world.run_until(dies_at + secs(1));
-    if world.state() == State::Retrying {
-        assert!(!world.waits(waiting));
-    }
+    assert_eq!(world.state(), State::Retrying);
+    let (took, _) = world.problem_later(json().min_ttl(600));
+    assert_eq!(took, secs(10), "at its death, not at the bound of 30 s");
+    assert_eq!(world.now, dies_at);
 }

@@ -65,16 +65,32 @@ fn rule_7_a_plain_reader_is_promised_five_seconds_after_a_restart_too() {
 
 #[test]
 fn rule_1_a_start_that_finds_the_mark_refreshes_before_it_serves() {
-    let mut world = World::new();
-    world.ecobee.rotation = Rotation::Same;
-    world.start();
-    world.enter_first_pin();
-    world.run_until_sent(Errand::Refresh);
-    world.run(ms(300));
-    world.crash();
-    assert_eq!(world.refreshes(), 2);
-    let (_, lent) = world.lent_later(json());
-    assert!(lent.promised >= secs(2900));
+    for careless in [false, true] {
+        let mut world = World::new();
+        world.ecobee.rotation = Rotation::Same;
+        world.disk.careless = careless;
+        world.start();
+        world.enter_first_pin();
+        world.run_until_sent(Errand::Refresh);
+        world.run(ms(300));
+        world.crash();
+        assert_eq!(world.refreshes(), 2);
+        let (_, lent) = world.lent_later(json());
+        assert!(lent.promised >= secs(2900));
+    }
+}
+
+#[test]
+fn a_start_that_finds_an_expired_token_refreshes_before_it_serves() {
+    for careless in [false, true] {
+        let mut world = World::authorized();
+        world.disk.careless = careless;
+        world.suspend(secs(5000));
+        world.crash();
+        assert_eq!(world.refreshes(), 1);
+        let (_, lent) = world.lent_later(json());
+        assert!(lent.promised >= secs(2900));
+    }
 }
 
 #[test]

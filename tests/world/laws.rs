@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use ecobee_tokend::keeper::{
     Action, Answer, Ask, Granted, Moment, Notice, Outcome, PinView, Policy, Problem, Reach, Record,
-    RequestId, Told, Want, Window,
+    RequestId, State, Told, View, Want, Window,
 };
 
 use super::ecobee::{Ecobee, Errand};
@@ -97,7 +97,6 @@ pub(crate) struct Laws {
     steps: (Moment, u32),
     next_poll_at: Option<Moment>,
     interval: Duration,
-    refresh_sent_at: Option<Moment>,
     notified_at: Option<Moment>,
 }
 
@@ -165,6 +164,14 @@ impl Laws {
     /// The keeper believes that the current token is rejected.
     pub(crate) fn rejected(&mut self) {
         self.rejected = self.current.clone();
+    }
+
+    /// A reader who does not say that he waits is not left hanging where nothing is under way.
+    pub(crate) fn waits(&self, id: RequestId, view: &View) {
+        let Some(open) = self.open.get(&id) else { return };
+        let under_way = view.token.is_some() || view.state == State::Refreshing || self.call.is_some();
+        let patient = open.ask.wait.is_some() || open.ask.want == Want::Authorize;
+        assert!(under_way || patient, "request {} is left hanging", id.0);
     }
 
     /// Somebody forced a refresh.
@@ -268,7 +275,6 @@ impl Laws {
                     let pace = Duration::from_secs(2).max(known.lifetime / 2);
                     assert!(known.sent_at + pace <= now, "planned refreshes come too fast");
                 }
-                self.refresh_sent_at = Some(now);
             }
         }
         let repetition = errand == Errand::Refresh && self.broke;
@@ -356,7 +362,8 @@ impl Laws {
 
     /// The daemon is gone, and a new one starts with this record: it must not lend a token that a refresh killed.
     pub(crate) fn restarted(&mut self, sight: &Sight<'_>, record: &Record) {
-        let access = record.grant.as_ref().and_then(|grant| grant.access.as_ref());
+        let unmarked = record.grant.as_ref().filter(|grant| !grant.refresh_sent);
+        let access = unmarked.and_then(|grant| grant.access.as_ref());
         let token = access.map(|access| access.token.token.expose().to_owned());
         let mut died_unheard = std::mem::take(&mut self.died_unheard);
         if let (Some(token), Some(access)) = (&token, access) {
@@ -390,11 +397,6 @@ impl Laws {
             disk_trouble: self.disk_trouble && same,
             ..Self::default()
         };
-    }
-
-    /// When the last refresh was sent.
-    pub(crate) fn refresh_sent_at(&self) -> Option<Moment> {
-        self.refresh_sent_at
     }
 
     /// How many requests have no answer.

@@ -195,6 +195,7 @@ impl World {
             self.laws.admitted(&admitted);
         }
         self.carry_out(actions);
+        self.laws.waits(id, &self.keeper.view(self.now));
         id
     }
 
