@@ -38,6 +38,9 @@ const EXIT_OTHER: u8 = 1;
 /// Threads that write to the disk or look names up come and go: none stays on an idle machine.
 const IDLE_THREADS_LEAVE_AFTER: Duration = Duration::from_secs(1);
 
+/// Enough that a disk that hangs leaves some for looking names up; few enough for a burst of saves.
+const THREADS_AT_MOST: usize = 16;
+
 /// What the command line asks for.
 struct Command {
     config: Option<PathBuf>,
@@ -176,6 +179,7 @@ fn run(settings: Settings) -> ExitCode {
         .enable_io()
         .enable_time()
         .thread_keep_alive(IDLE_THREADS_LEAVE_AFTER)
+        .max_blocking_threads(THREADS_AT_MOST)
         .build();
     let runtime = match runtime {
         Ok(runtime) => runtime,
