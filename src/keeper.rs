@@ -56,6 +56,9 @@ pub use plan::{Jitter, Policy, Window};
 use series::Series;
 pub use words::*;
 
+/// While the daemon stops, a failed save is tried again this often: soon it will be too late.
+const LAST_SAVES_PAUSE: Duration = Duration::from_secs(1);
+
 /// What the one call in flight is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Errand {
@@ -145,7 +148,10 @@ impl Keeper {
                 let _ = self.force(now, 0);
             }
             Event::PolicyChanged(policy) => self.policy = policy,
-            Event::Stopping => self.season = Season::Stopping,
+            Event::Stopping => {
+                self.season = Season::Stopping;
+                self.ledger.hurry();
+            }
         }
         self.advance(now);
         self.judge_waiters(now);
@@ -168,7 +174,10 @@ impl Keeper {
     }
 
     fn saved(&mut self, now: Moment, save: SaveId, result: Result<(), String>) {
-        let pause = self.policy.back_off(self.ledger.failures() + 1, &mut self.jitter);
+        let pause = match self.season {
+            Season::Open => self.policy.back_off(self.ledger.failures() + 1, &mut self.jitter),
+            Season::Stopping => LAST_SAVES_PAUSE,
+        };
         match self.ledger.report(save, result.is_ok(), now + pause) {
             Report::Nothing => {}
             Report::Failed => {
@@ -233,8 +242,10 @@ impl Keeper {
 
     /// All that anyone may know of this account.
     pub fn view(&self, now: Moment) -> View {
-        let last_error = [&self.refreshes, &self.pins]
-            .into_iter()
+        // What failed for a PIN that nobody needs any more is no trouble.
+        let pins = Some(&self.pins).filter(|_| !matches!(self.pin, PinFlow::Idle));
+        let troubles = || [Some(&self.refreshes), pins].into_iter().flatten();
+        let last_error = troubles()
             .filter_map(Series::last)
             .max_by_key(|(at, _)| *at)
             .map(|(_, reason)| reason.to_owned());
@@ -242,15 +253,20 @@ impl Keeper {
             state: self.state(now),
             token: self.token_view(now),
             pin: self.visible_pin(now),
-            failures: self.refreshes.failures().saturating_add(self.pins.failures()),
+            failures: troubles().map(Series::failures).fold(0, u32::saturating_add),
             last_error,
-            trouble_since: [self.refreshes.since(), self.pins.since()].into_iter().flatten().min(),
+            trouble_since: troubles().filter_map(Series::since).min(),
             last_refresh_at: self
                 .phase
                 .grant()
                 .and_then(|grant| grant.access.as_ref())
                 .map(|access| access.issued_at),
-            unsaved: self.ledger.is_failing(),
+            unsaved: self.is_unsaved(),
         }
+    }
+
+    /// Whether the last save failed and the next has not succeeded yet.
+    pub fn is_unsaved(&self) -> bool {
+        self.ledger.is_failing()
     }
 }

@@ -101,7 +101,10 @@ fn command() -> Result<Command, lexopt::Error> {
         ["check-config"] => Deed::CheckConfig,
         ["forget", name] => Deed::Forget(name.to_owned()),
         ["forget"] => return Err("forget: which account? Give its name".into()),
-        [first, ..] => return Err(format!("unknown or superfluous argument '{first}'").into()),
+        ["check-config", word, ..] | ["forget", _, word, ..] => {
+            return Err(format!("superfluous argument '{word}'").into());
+        }
+        [first, ..] => return Err(format!("unknown command '{first}'").into()),
     };
     if log_format.is_some() && !matches!(deed, Deed::Run) {
         return Err("--log-format is for the daemon only".into());
@@ -118,10 +121,13 @@ fn carry_out(command: Command) -> ExitCode {
             ExitCode::SUCCESS
         }
         Deed::CheckConfig => match settings() {
-            Ok(settings) => {
-                println!("{}: good; {} account(s)", settings.source.display(), settings.accounts.len());
-                ExitCode::SUCCESS
-            }
+            Ok(settings) => match supervisor::check(&settings) {
+                Ok(()) => {
+                    println!("{}: good; {} account(s)", settings.source.display(), settings.accounts.len());
+                    ExitCode::SUCCESS
+                }
+                Err(error) => complain(&error, error.exit_status()),
+            },
             Err(error) => complain(&error, EXIT_CONFIG),
         },
         Deed::Forget(name) => match settings() {

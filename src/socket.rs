@@ -32,6 +32,7 @@ mod seats;
 mod visit;
 mod wire;
 
+use std::cell::Cell;
 use std::future::poll_fn;
 use std::io;
 use std::pin::{Pin, pin};
@@ -130,6 +131,8 @@ struct House<L> {
     lender: Rc<L>,
     limits: Limits,
     seats: Rc<Seats>,
+    /// How many of those who found no seat are still at the door.
+    leaving: Rc<Cell<usize>>,
     /// Whether no further request is wanted.
     closing: watch::Sender<bool>,
     /// Who was written into the diary lately.
@@ -148,6 +151,7 @@ pub async fn serve<L: Lender>(
     let house = Rc::new(House {
         lender,
         seats: Seats::new(&limits),
+        leaving: Rc::default(),
         limits,
         closing: watch::Sender::new(false),
         written_down: Rarely::default(),
@@ -237,6 +241,9 @@ fn receive<L: Lender>(house: &Rc<House<L>>, stream: UnixStream) {
             // A fresh connection has room for this much, whether or not tokio has heard so yet; whoever closed it
             // already misses nothing.
             let _ = rustix::io::write(&stream, &Problem::too_many_connections(full).as_last_words());
+            if let Some(going) = seats::see_off(&house.leaving, stream) {
+                tokio::task::spawn_local(going);
+            }
         }
     }
 }

@@ -24,7 +24,7 @@ use house::{Account, Happening, House};
 
 use crate::clock::{self, Alarm, Reading};
 use crate::config::{self, Principal, Settings};
-use crate::ecobee::{Client, EcobeeError};
+use crate::ecobee::Client;
 use crate::keeper::{Event, Keeper, Policy};
 use crate::people::{self, Allowed};
 use crate::signals::{Signals, Wish};
@@ -32,11 +32,15 @@ use crate::socket::{self, SocketError};
 use crate::store::{Fingerprint, Store, StoreError};
 use crate::systemd;
 
-/// Beyond `request-timeout`, the time that a stopping daemon takes at most for a call in flight and its saving.
+/// A stopping daemon tries so long to save what could not be saved before, and takes so much longer than
+/// `request-timeout` for a call in flight and its saving.
 const STOP_ALLOWANCE: Duration = Duration::from_secs(10);
 
 /// The time that clients have to take their last answers.
 const LAST_ANSWERS: Duration = Duration::from_secs(2);
+
+/// For the listeners, the log, the timers, and a few calls and saves at a time.
+const DESCRIPTORS_KEPT_BACK: usize = 48;
 
 /// `STATUS=` is renewed at most this often: with 10,000 accounts it is not free.
 const STATUS_PACE: Duration = Duration::from_secs(1);
@@ -48,9 +52,7 @@ pub enum RunError {
     Store(StoreError),
     /// The socket cannot be used.
     Socket(SocketError),
-    /// The way to ecobee cannot be set up.
-    Ecobee(EcobeeError),
-    /// The configuration asks for what this version cannot do.
+    /// The configuration is good in itself, but asks for what this machine or this version does not have.
     Unsupported(String),
     /// The operating system refuses something basic.
     System {
@@ -66,7 +68,7 @@ impl RunError {
     pub fn exit_status(&self) -> u8 {
         match self {
             Self::Store(_) | Self::Socket(_) => 73,
-            Self::Ecobee(_) | Self::Unsupported(_) => 78,
+            Self::Unsupported(_) => 78,
             Self::System { .. } => 1,
         }
     }
@@ -77,7 +79,6 @@ impl fmt::Display for RunError {
         match self {
             Self::Store(error) => error.fmt(f),
             Self::Socket(error) => error.fmt(f),
-            Self::Ecobee(error) => error.fmt(f),
             Self::Unsupported(sentence) => f.write_str(sentence),
             Self::System { what, error } => write!(f, "{what}: {error}"),
         }
@@ -91,7 +92,7 @@ pub async fn run(settings: Settings) -> Result<(), RunError> {
     let system = |what| move |error| RunError::System { what, error };
     let mut signals = Signals::catch().map_err(system("signals cannot be caught"))?;
     let alarm = Rc::new(Alarm::new().map_err(system("a timer cannot be made"))?);
-    let client = client(&settings).map_err(RunError::Ecobee)?;
+    let Fittings { client, group } = fittings(&settings)?;
     let (store, notes) = Store::open(&settings.store.directory).map_err(RunError::Store)?;
     for note in notes {
         tracing::warn!("{note}");
@@ -105,14 +106,13 @@ pub async fn run(settings: Settings) -> Result<(), RunError> {
     }
     house.set_default(settings.default_account.as_deref());
 
-    let group = settings.socket.group.as_deref().map(|name| group_of(name, &settings)).transpose()?;
     let bound = socket::bind(&settings.socket.path, settings.socket.mode, group).map_err(RunError::Socket)?;
     let house = Rc::new(RefCell::new(house));
     let (stop_serving, serving_stops) = oneshot::channel::<()>();
     let server = tokio::task::spawn_local(socket::serve(
         vec![bound],
         Rc::new(Desk::new(Rc::clone(&house))),
-        socket::Limits::default(),
+        limits(),
         async {
             let _ = serving_stops.await;
         },
@@ -151,16 +151,18 @@ async fn serve_until_stopped(
     let mut watchdog = interval_at(Instant::now() + pace, pace);
     watchdog.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut status_at = Instant::now();
-    let mut leave_at: Option<Instant> = None;
+    let mut leaving: Option<Leaving> = None;
     loop {
-        let (status_is_due, rests) = {
+        let status_is_due = {
             let house = house.borrow();
             house.rearm();
-            (house.status_is_due(), house.rests())
+            if let Some(leaving) = &leaving
+                && leaving.is_time(&house)
+            {
+                return;
+            }
+            house.status_is_due()
         };
-        if leave_at.is_some_and(|at| rests || at <= Instant::now()) {
-            return;
-        }
         tokio::select! {
             Some(happening) = happened.recv() => house.borrow_mut().happened(happening),
             () = alarm.rung() => house.borrow_mut().alarm_rang(),
@@ -174,11 +176,11 @@ async fn serve_until_stopped(
                 let sentence = house.borrow_mut().sentence();
                 systemd::status(&sentence);
             }
-            () = sleep_until(leave_at.unwrap_or(status_at)), if leave_at.is_some() => {}
+            () = sleep_until(leaving.as_ref().map_or(status_at, Leaving::next)), if leaving.is_some() => {}
             wish = signals.next() => match wish {
-                Wish::Stop if leave_at.is_none() => {
+                Wish::Stop if leaving.is_none() => {
                     let at_most = request_timeout + STOP_ALLOWANCE;
-                    leave_at = Some(Instant::now() + at_most);
+                    leaving = Some(Leaving { since: Instant::now(), at_most });
                     systemd::stopping(at_most);
                     house.borrow_mut().wind_up();
                     if !house.borrow().rests() {
@@ -187,20 +189,79 @@ async fn serve_until_stopped(
                 }
                 Wish::Stop => {}
                 Wish::Refresh => house.borrow_mut().step_all(|| Event::RefreshWanted),
-                Wish::Reload => tracing::warn!(
-                    "the configuration is not read again while the daemon runs: restart it, clients will not notice"
-                ),
+                Wish::Reload => tracing::warn!("the configuration is read at the start only: restart the daemon instead"),
             }
         }
     }
 }
 
-fn client(settings: &Settings) -> Result<Client, EcobeeError> {
-    Client::new(crate::ecobee::Endpoint {
+/// As many clients as there are descriptors for, some kept back: a refresh needs a connection and a file.
+fn limits() -> socket::Limits {
+    let usual = socket::Limits::default();
+    let descriptors = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+    let spare = descriptors.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX));
+    let connections = usual.connections.min(spare.saturating_sub(DESCRIPTORS_KEPT_BACK).max(1));
+    socket::Limits { connections, ..usual }
+}
+
+/// The daemon is about to leave.
+struct Leaving {
+    since: Instant,
+    at_most: Duration,
+}
+
+impl Leaving {
+    /// Whether it may go: nothing is under way and everything is saved, or it has taken long enough.
+    fn is_time(&self, house: &House) -> bool {
+        let taken = self.since.elapsed();
+        let unsaved = house.unsaved();
+        let saving_is_over = unsaved.is_empty() || taken >= STOP_ALLOWANCE;
+        let leaves = taken >= self.at_most || (house.rests() && saving_is_over);
+        if leaves && !unsaved.is_empty() {
+            tracing::error!("leaving, though the newest state of {} could not be saved", unsaved.join(", "));
+        }
+        leaves
+    }
+
+    /// When to look again, if nothing happens before.
+    fn next(&self) -> Instant {
+        let saves_end = self.since + STOP_ALLOWANCE;
+        if saves_end > Instant::now() { saves_end } else { self.since + self.at_most }
+    }
+}
+
+/// What the configuration names on this machine.
+struct Fittings {
+    client: Client,
+    group: Option<u32>,
+}
+
+/// Holds what the configuration names against this machine, and changes nothing.
+pub fn check(settings: &Settings) -> Result<(), RunError> {
+    fittings(settings).map(drop)
+}
+
+fn fittings(settings: &Settings) -> Result<Fittings, RunError> {
+    let refuse = |key: &str, what: String| {
+        RunError::Unsupported(format!("{}: {key}: {what}", settings.source.display()))
+    };
+    if settings.store.key.is_some() {
+        let what = "encryption at rest is not built yet; leave key-credential and key-file out".to_owned();
+        return Err(refuse("store", what));
+    }
+    let client = Client::new(crate::ecobee::Endpoint {
         url: settings.ecobee.url.to_string(),
         request_timeout: settings.ecobee.request_timeout,
         ca_file: settings.ecobee.ca_file.clone(),
     })
+    .map_err(|error| refuse("ecobee", error.to_string()))?;
+    let group = settings.socket.group.as_deref().map(|name| {
+        name.parse().ok().or_else(|| people::gid_of(name)).ok_or_else(|| {
+            let advice = format!("create it (groupadd --system {name}) or name another");
+            refuse("socket.group", format!("there is no group {name} on this machine; {advice}"))
+        })
+    });
+    Ok(Fittings { client, group: group.transpose()? })
 }
 
 fn account_of(
@@ -274,16 +335,6 @@ fn allowed(name: &str, account: &config::Account) -> Allowed {
         users: numbers(&account.allow_users, "allow-users", people::uid_of),
         groups: numbers(&account.allow_groups, "allow-groups", people::gid_of),
     }
-}
-
-fn group_of(name: &str, settings: &Settings) -> Result<u32, RunError> {
-    name.parse().ok().or_else(|| people::gid_of(name)).ok_or_else(|| {
-        RunError::Unsupported(format!(
-            "{}: socket.group: there is no group {name} on this machine; create it (groupadd --system {name}) or name \
-             another",
-            settings.source.display()
-        ))
-    })
 }
 
 /// Which accounts there are, by name.

@@ -41,7 +41,7 @@ pub fn status(sentence: &str) {
 
 /// How often the watchdog wants to hear from the loop: twice in the time that systemd allows.
 pub fn watchdog_interval() -> Option<Duration> {
-    sd_notify::watchdog_enabled().map(|allowed| allowed / 2)
+    sd_notify::watchdog_enabled().map(|allowed| allowed / 2).filter(|interval| !interval.is_zero())
 }
 
 /// One sentence on all accounts: those in need first.
@@ -90,7 +90,7 @@ fn of_account(view: &View, now: Moment, wall_millis_of: &impl Fn(Moment) -> i64)
         clauses.push(waiting_for.to_owned());
     }
     if view.unsaved {
-        clauses.push("the grant could not be saved, a restart would lose it".to_owned());
+        clauses.push("what is newest could not be saved, a restart would lose it".to_owned());
     }
     clauses.join("; ")
 }

@@ -244,7 +244,7 @@ fn a_full_disk_keeps_nobody_from_their_token() {
     assert_eq!(stage.simulator.is_alive(first.text()), Liveness::Alive);
     daemon.log.wait_for("a loud word", |line| line.contains("ERROR") && line.contains("home.json"));
     fs::remove_dir_all(stage.state().join("home.json")).expect("it is ours");
-    daemon.log.wait_for("the recovery", |line| line.contains("is saved"));
+    daemon.log.wait_for("the recovery", |line| line.contains("is saved again"));
     assert!(stage.stored("home").contains(first.text()), "and is saved in the end");
 }
 

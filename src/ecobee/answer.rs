@@ -171,7 +171,11 @@ impl Answer<'_> {
         for (name, value) in [("access token", &token), ("token type", &token_type)] {
             if let Some(flaw) = flaw(value) {
                 let words = self.sentence(&format!("but the {name} {flaw}"));
-                return self.trouble(words, self.rotated(members));
+                let given = members.has("access_token") || members.has("refresh_token");
+                let reach = if given { Reach::Granted } else { Reach::Sent };
+                let retry_after = self.reply.retry_after;
+                let rotated = self.rotated(members);
+                return Outcome::Trouble(Trouble { reason: words, reach, retry_after, rotated });
             }
         }
         let lifetime = members.number("expires_in").and_then(|seconds| length(seconds, DAY));
@@ -386,7 +390,7 @@ mod tests {
                 let trouble = trouble(call, format!(r#"{{{member} "refresh_token": "next"}}"#));
                 assert!(trouble.reason.contains(words), "{}", trouble.reason);
                 assert_eq!(trouble.rotated, Some(Secret::new("next")), "{member}");
-                assert_eq!(trouble.reach, Reach::Sent);
+                assert_eq!(trouble.reach, Reach::Granted);
             }
         }
         let longest = "~".repeat(LONGEST_TOKEN);

@@ -11,6 +11,9 @@ const MOST: usize = 200;
 /// So many first characters of a secret already give it away: servers like to echo a shortened token.
 const TELLING: usize = 8;
 const MASK: &str = "[secret]";
+/// A run of so many characters that tokens are made of, with a digit and a letter in it, is taken for one: ecobee
+/// may name a token that this call did not show.
+const TOKEN_LIKE: usize = 24;
 
 /// Words from outside without control characters, at most 200 characters, and without the secrets that were shown to
 /// whoever says them: neither plain nor percent-encoded, neither whole nor cut off at the end.
@@ -26,8 +29,10 @@ pub(super) fn quote(words: &str, shown: &[&Secret]) -> String {
     let mut quoted = String::new();
     let mut rest = words.trim();
     let mut room = MOST;
+    let mut before = ' ';
     while let Some(first) = rest.chars().next() {
-        let masked = secrets.iter().map(|secret| echo(rest, secret)).max().unwrap_or(0);
+        let run = if is_of_tokens(before) { 0 } else { token_like(rest) };
+        let masked = secrets.iter().map(|secret| echo(rest, secret)).max().unwrap_or(0).max(run);
         let (piece, length) =
             if masked > 0 { (MASK, masked) } else { (&rest[..first.len_utf8()], first.len_utf8()) };
         let Some(left) = room.checked_sub(piece.chars().count()) else {
@@ -35,6 +40,7 @@ pub(super) fn quote(words: &str, shown: &[&Secret]) -> String {
             break;
         };
         quoted.push_str(piece);
+        before = rest[..length].chars().next_back().unwrap_or(' ');
         rest = &rest[length..];
         room = left;
     }
@@ -47,6 +53,17 @@ fn plain(words: &str) -> Cow<'_, str> {
     } else {
         Cow::Borrowed(words)
     }
+}
+
+fn is_of_tokens(letter: char) -> bool {
+    letter.is_ascii_alphanumeric() || "-._~+/=%".contains(letter)
+}
+
+/// How long the run at the beginning is, if it looks like a token; else 0.
+fn token_like(words: &str) -> usize {
+    let run = &words[..words.find(|letter| !is_of_tokens(letter)).unwrap_or(words.len())];
+    let mixed = run.contains(|c: char| c.is_ascii_digit()) && run.contains(|c: char| c.is_ascii_alphabetic());
+    if run.len() >= TOKEN_LIKE && mixed { run.len() } else { 0 }
 }
 
 /// What a percent sign is taken for, where both fit.
@@ -123,6 +140,13 @@ mod tests {
     }
 
     #[test]
+    fn what_looks_like_a_token_is_masked_though_nobody_showed_it() {
+        let words =
+            "the token eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJ1In0.c2ln was replaced, see https://ecobee.com/help";
+        assert_eq!(quoted(words), "the token [secret] was replaced, see https://ecobee.com/help");
+    }
+
+    #[test]
     fn a_percent_sign_in_a_secret_is_masked_in_both_spellings() {
         for (secret, encoded) in [("100%é-token", "100%25%C3%A9-token"), ("100%25-token", "100%2525-token")]
         {
@@ -140,7 +164,7 @@ mod tests {
     #[test]
     fn the_limit_never_lays_part_of_a_secret_bare() {
         for before in 180..=200 {
-            let x = "x".repeat(before);
+            let x = "é".repeat(before);
             let shown = if before <= 192 { format!("{x}[secret]") } else { format!("{x}…") };
             assert_eq!(quoted(&format!("{x}{TOKEN}")), shown);
         }

@@ -373,7 +373,9 @@ impl Keeper {
         match &mut self.phase {
             Phase::Authorized { grant } => {
                 let Some(access) = grant.access.as_mut().filter(|access| access.lives(now)) else {
-                    return if self.slot.is_some() { to_the_end } else { self.without_token(now, reader) };
+                    // A refresh that was forced waits for the call in flight to end, and its client with it.
+                    let forced = reader.newer_than.is_some() && self.slot.is_some();
+                    return if forced { to_the_end } else { self.without_token(now, reader) };
                 };
                 if Some(access.serial) <= reader.newer_than {
                     return to_the_end;
@@ -481,7 +483,7 @@ impl Keeper {
                         "there is no living token, and the refresh failed"
                     },
                     because(self.refreshes.last()),
-                    at.until_from(now).as_secs()
+                    at.until_from(now).max(SHORTLY).as_secs()
                 ),
                 *at,
             ),
@@ -491,7 +493,7 @@ impl Keeper {
                     access.plan.refresh_at(),
                 ),
                 Some(access) => unavailable(
-                    "the token cannot be promised for so long before it is refreshed".to_owned(),
+                    "a new token has to come first, and is not here yet".to_owned(),
                     access.plan.refresh_at(),
                 ),
                 None => unavailable("the token has died; a refresh is about to begin".to_owned(), now),

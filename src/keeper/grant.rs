@@ -70,7 +70,7 @@ impl Grant {
     /// `fresh`, or none.
     fn succeeded_by(self, attempt: Attempt, fresh: Option<Secret>) -> (Secret, Option<Secret>) {
         let used = match (attempt, self.previous) {
-            (Attempt::Previous, Some(previous)) => previous,
+            (Attempt::Previous | Attempt::Slow, Some(previous)) => previous,
             (Attempt::Usual | Attempt::Repeated | Attempt::Previous | Attempt::Slow, _) => self.refresh_token,
         };
         match fresh {
@@ -348,8 +348,10 @@ impl Keeper {
     }
 
     fn send_refresh(&mut self, grant: Grant, attempt: Attempt, since: Moment) {
+        // A person is awaited with a previous token at hand only where trouble kept ecobee from judging it: then it
+        // is still owed its one try.
         let refresh_token = match (attempt, &grant.previous) {
-            (Attempt::Previous, Some(previous)) => previous.clone(),
+            (Attempt::Previous | Attempt::Slow, Some(previous)) => previous.clone(),
             _ => grant.refresh_token.clone(),
         };
         let call = self.next_call(Errand::Refresh);
@@ -431,6 +433,17 @@ impl Keeper {
         self.keep(now, grant, news);
     }
 
+    /// Takes a refresh token that came without a usable access token, unless a grant lives: the next refresh, at
+    /// once, brings the access token.
+    pub(super) fn adopt(&mut self, now: Moment, refresh_token: Secret) {
+        if self.phase.grant().is_some_and(|grant| grant.living(now).is_some()) {
+            return;
+        }
+        self.ledger.change();
+        let grant = Grant { access: None, refresh_token, previous: None, refusals: 0, doubt: Doubt::None };
+        self.phase = Phase::Authorized { grant };
+    }
+
     fn access(&mut self, now: Moment, sent_at: Moment, token: AccessToken, lifetime: Duration) -> Access {
         self.last_serial += 1;
         let wanted = self
@@ -466,6 +479,10 @@ impl Keeper {
     fn refused(&mut self, now: Moment, mut grant: Grant, attempt: Attempt, reason: &str) {
         match attempt {
             Attempt::Previous => self.give_up(now, Grant { previous: None, ..grant }, Duration::ZERO),
+            Attempt::Slow if grant.previous.is_some() => {
+                self.ledger.change();
+                self.retry(now, Grant { previous: None, ..grant }, attempt, Duration::ZERO, Duration::ZERO);
+            }
             Attempt::Usual | Attempt::Repeated | Attempt::Slow => {
                 self.ledger.change();
                 grant.refusals = grant.refusals.saturating_add(1);
@@ -482,7 +499,7 @@ impl Keeper {
         self.tell(news);
         let mark_is_wrong = trouble.reach == Reach::Unsent && grant.needs_mark(now);
         let grant = Self::doubted(grant, attempt, trouble);
-        if mark_is_wrong || trouble.rotated.is_some() {
+        if mark_is_wrong || trouble.replaces_tokens() {
             // Nothing reached ecobee: the mark on disk is taken back. Or a new refresh token must not be lost.
             self.ledger.change();
         }
@@ -490,8 +507,10 @@ impl Keeper {
         let pause = self.pause_after(self.refreshes.failures(), held);
         match (attempt, trouble.reach) {
             (Attempt::Previous, Reach::Unsent) => self.retry(now, grant, attempt, pause, pause),
-            (Attempt::Previous, Reach::Broken | Reach::Sent) if trouble.rotated.is_none() => {
-                self.give_up(now, Grant { previous: None, ..grant }, held);
+            (Attempt::Previous, Reach::Broken | Reach::Sent | Reach::Granted)
+                if trouble.rotated.is_none() =>
+            {
+                self.give_up(now, grant, held);
             }
             (Attempt::Usual | Attempt::Repeated | Attempt::Previous | Attempt::Slow, _) => {
                 self.retry(now, grant, attempt, pause, held);
@@ -504,10 +523,13 @@ impl Keeper {
         if trouble.reach != Reach::Unsent {
             grant.doubt = Doubt::MayBeReplaced;
         }
+        if trouble.replaces_tokens() {
+            grant.access = None;
+        }
         if let Some(rotated) = trouble.rotated.clone() {
-            let (access, doubt) = (grant.access.take(), grant.doubt);
+            let doubt = grant.doubt;
             let (refresh_token, previous) = grant.succeeded_by(attempt, Some(rotated));
-            return Grant { access, refresh_token, previous, refusals: 0, doubt };
+            return Grant { access: None, refresh_token, previous, refusals: 0, doubt };
         }
         grant
     }

@@ -44,6 +44,13 @@ impl Ledger {
         SaveId(self.ordered + 1)
     }
 
+    /// A failed save is not put off any longer.
+    pub(super) fn hurry(&mut self) {
+        if matches!(self.wanted, Wanted::At(_)) {
+            self.wanted = Wanted::Now;
+        }
+    }
+
     /// Whether a save is on its way.
     fn is_busy(&self) -> bool {
         self.ordered > self.reported

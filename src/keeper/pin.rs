@@ -290,6 +290,14 @@ impl Keeper {
                 self.pins_succeeded(now);
                 self.pin_over(reason);
             }
+            Outcome::Trouble(trouble) if trouble.replaces_tokens() => {
+                // The PIN was entered and its code is used up; what is left of the answer is the refresh token.
+                self.pin_call_failed(now, &trouble.reason, Duration::ZERO);
+                self.pin_over(trouble.reason);
+                if let Some(refresh_token) = trouble.rotated {
+                    self.adopt(now, refresh_token);
+                }
+            }
             Outcome::Trouble(trouble) => {
                 let pause = self.pin_call_failed(now, &trouble.reason, trouble.held());
                 self.poll_again(now, pause);

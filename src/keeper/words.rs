@@ -194,6 +194,11 @@ pub struct Trouble {
 }
 
 impl Trouble {
+    /// Whether ecobee gave new tokens, so that the access token before them is dead.
+    pub(super) fn replaces_tokens(&self) -> bool {
+        self.reach == Reach::Granted || self.rotated.is_some()
+    }
+
     /// How long ecobee is to be left alone: what it wished for, within reason.
     pub(super) fn held(&self) -> Duration {
         const LONGEST: Duration = Duration::from_secs(3600);
@@ -210,6 +215,8 @@ pub enum Reach {
     Broken,
     /// It was sent, and no usable answer came.
     Sent,
+    /// ecobee gave new tokens that cannot be used: the access token before them is dead.
+    Granted,
 }
 
 /// What is kept on disk of one account.

@@ -3,15 +3,22 @@
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::fmt;
+use std::io;
 use std::rc::Rc;
 use std::time::Duration;
 
+use rustix::net::Shutdown;
+use tokio::net::UnixStream;
 use tokio::sync::Notify;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use super::Limits;
 
 const ROOT: u32 = 0;
+
+/// So many of those who found no seat are heard out at a time, each for so long at most.
+const AT_THE_DOOR: usize = 16;
+const HEARD_OUT_FOR: Duration = Duration::from_secs(1);
 
 /// The counts of open connections.
 pub(super) struct Seats {
@@ -96,6 +103,32 @@ impl Drop for Seat {
         self.seats.taken.set(self.seats.taken.get().saturating_sub(1));
         self.seats.freed.notify_waiters();
     }
+}
+
+/// Lets a client that found no seat read why. Whoever is cut off while it still speaks sees a broken pipe and not
+/// the answer, so it is heard out, for a moment. `None`: too many are at the door already.
+pub(super) fn see_off(
+    leaving: &Rc<Cell<usize>>,
+    stream: UnixStream,
+) -> Option<impl Future<Output = ()> + 'static> {
+    let place = Some(leaving.get() + 1).filter(|&place| place <= AT_THE_DOOR)?;
+    leaving.set(place);
+    let leaving = Rc::clone(leaving);
+    Some(async move {
+        let _ = rustix::net::shutdown(&stream, Shutdown::Write);
+        let hear_out = async {
+            let mut words = [0; 1024];
+            while stream.readable().await.is_ok() {
+                match stream.try_read(&mut words) {
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                    Ok(0) | Err(_) => break,
+                    Ok(_) => {}
+                }
+            }
+        };
+        let _ = timeout(HEARD_OUT_FOR, hear_out).await;
+        leaving.set(leaving.get().saturating_sub(1));
+    })
 }
 
 /// Says of each user at most once a minute that a line in the diary is due.

@@ -59,8 +59,8 @@ pub(super) fn write(account: &str, news: &News, wall_millis_of: impl Fn(Moment) 
         News::TokenDied => tracing::warn!(account, "{account}: the token has died and there is no other yet"),
         News::SaveFailed(reason) => tracing::error!(
             account,
-            "{account}: {reason}. The grant is in memory only and a restart would lose it; trying again"
+            "{account}: {reason}. What is newest is in memory only, and a restart would lose it; trying again"
         ),
-        News::SaveRecovered => tracing::info!(account, "{account}: the grant is saved"),
+        News::SaveRecovered => tracing::info!(account, "{account}: everything is saved again"),
     }
 }

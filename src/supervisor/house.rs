@@ -141,6 +141,15 @@ impl House {
         self.under_way == 0
     }
 
+    /// Who has something that could not be saved so far.
+    pub(super) fn unsaved(&self) -> Vec<&str> {
+        self.accounts
+            .iter()
+            .filter(|account| account.keeper.is_unsaved())
+            .map(|account| &*account.name)
+            .collect()
+    }
+
     /// Whether systemd's status is out of date.
     pub(super) fn status_is_due(&self) -> bool {
         self.news == Said::NotYet

@@ -36,6 +36,8 @@ fn a_rejected_token_is_replaced_and_never_lent_again() {
     assert_eq!(world.state(), State::Retrying);
     world.problem(json());
     world.problem(bare());
+    let again = world.problem(rejected(&old).by(2000));
+    assert!(matches!(again, Problem::Unavailable { .. }), "what it led to has failed: {again:?}");
     world.run(secs(6));
     assert_ne!(world.lent(json()).token, old);
 }

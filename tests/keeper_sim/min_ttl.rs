@@ -68,6 +68,17 @@ fn where_the_window_does_not_allow_it_the_request_waits_for_the_planned_refresh(
     assert_eq!(world.refreshes(), 1);
 }
 
+/// A refresh that comes in time anyhow is not worth a place in the budget.
+#[test]
+fn a_planned_refresh_within_the_bound_is_waited_for_and_not_brought_on() {
+    let mut world = World::authorized();
+    let planned = world.refresh_at();
+    world.run_until(world.issued_at() + secs(2999));
+    let (_, _) = world.lent_later(json().min_ttl(2990).wait(120));
+    assert_eq!(world.history.sent_at(Errand::Refresh), [planned + world.disk.takes]);
+    world.lent_later(refresh());
+}
+
 #[test]
 fn a_refresh_that_somebody_waits_for_is_not_moved_again() {
     let mut world = World::authorized();
@@ -177,8 +188,10 @@ fn whoever_waits_learns_that_the_new_token_never_lives_so_long() {
 fn the_refresh_after_the_one_that_was_waited_for_keeps_the_promise() {
     let mut world = World::authorized_for(secs(60));
     world.run_until(world.refresh_at() - secs(1));
+    let orders = world.disk.orders;
     let (_, lent) = world.lent_later(json().min_ttl(30));
     assert!(lent.promised >= secs(30));
+    assert_eq!(world.disk.orders - orders, 2, "the mark and the grant: the new plan knows who waits");
     let until = world.now + lent.promised;
     world.run_until_sent(Errand::Refresh);
     assert!(world.now >= until);

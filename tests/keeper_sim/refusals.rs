@@ -246,6 +246,24 @@ fn rule_2_the_previous_token_is_tried_exactly_once() {
     }
 }
 
+#[test]
+fn rule_2_a_previous_token_that_was_tried_is_not_tried_again_after_a_restart() {
+    for word in [Word::Refused, Word::TooMany(None), Word::Misconfigured] {
+        let mut world = refusing(Rotation::Reuse, 0);
+        world.suspend(secs(4000));
+        world.ecobee.next_refreshes(3, Mishap::Says(Word::Refused));
+        world.ecobee.next_refreshes(2, Mishap::Says(word));
+        world.tick();
+        world.run_until_state(State::AwaitingUser);
+        world.run(secs(1));
+        world.crash();
+        world.run(secs(61));
+        let tokens = shown(&world);
+        assert_eq!(tokens.len(), 3, "{word:?}: {tokens:?}");
+        assert_eq!(tokens[2], tokens[0], "{word:?}");
+    }
+}
+
 /// A call that never left the house has shown nothing.
 #[test]
 fn rule_2_a_previous_token_that_was_not_sent_is_tried_again() {

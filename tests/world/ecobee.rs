@@ -127,6 +127,7 @@ pub(crate) fn trouble(reach: Reach) -> Outcome {
         Reach::Unsent => "no route to ecobee",
         Reach::Broken => "the connection broke",
         Reach::Sent => "ecobee answered 503",
+        Reach::Granted => "ecobee gave tokens that cannot be used",
     };
     Outcome::Trouble(Trouble { reason: reason.to_owned(), reach, retry_after: None, rotated: None })
 }
@@ -393,9 +394,9 @@ impl Ecobee {
 
     /// The owner revokes everything: no refresh token works again. The access token that died of it.
     pub(crate) fn revoke_all(&mut self) -> Option<String> {
-        self.surprise = self.families.len().checked_sub(1).and_then(|newest| self.revoke(newest));
+        let killed = self.kill_access_token();
         self.families.clear();
-        self.surprise.clone()
+        killed
     }
 
     /// No refresh token works again, but the access tokens live on.
@@ -407,9 +408,9 @@ impl Ecobee {
 
     /// The newest access token dies before its time.
     pub(crate) fn kill_access_token(&mut self) -> Option<String> {
-        self.surprise =
-            self.families.back_mut().and_then(|family| family.access.take()).map(|(token, _)| token);
-        self.surprise.clone()
+        let (killed, _) = self.families.back_mut()?.access.take()?;
+        self.surprise = Some(killed.clone());
+        Some(killed)
     }
 
     /// Whether this access token died of no call.

@@ -91,7 +91,9 @@ pub(crate) struct Laws {
     stopping: bool,
     /// Whether the last call ended with a broken connection.
     broke: bool,
+    /// Whether the disk may not hold what the keeper last wanted to be there.
     disk_trouble: bool,
+    saving_since: Option<Moment>,
     calls: Minute,
     saves: Minute,
     steps: (Moment, u32),
@@ -332,12 +334,18 @@ impl Laws {
 
     /// A save is ordered.
     pub(crate) fn save_began(&mut self, now: Moment) {
+        self.saving_since = Some(now);
         assert!(self.saves.count(now) <= HOT_SAVES, "a hot loop: too many saves in a minute");
     }
 
+    fn save_hangs(&self, now: Moment) -> bool {
+        self.saving_since.is_some_and(|since| since + SAVE_PATIENCE <= now)
+    }
+
     /// A save has come to its end.
-    pub(crate) fn saved(&mut self, record: Option<&Record>, began_at: Moment, now: Moment, worked: bool) {
-        self.disk_trouble |= !worked || began_at + SAVE_PATIENCE <= now;
+    pub(crate) fn saved(&mut self, record: Option<&Record>, now: Moment, worked: bool) {
+        self.disk_trouble = !worked || self.save_hangs(now);
+        self.saving_since = None;
         let token = record.and_then(|record| record.grant.as_ref()?.access.as_ref());
         if let Some(known) = token.and_then(|access| self.known.get_mut(access.token.token.expose())) {
             known.on_disk = match (worked, known.on_disk) {
@@ -362,10 +370,11 @@ impl Laws {
 
     /// The daemon is gone, and a new one starts with this record: it must not lend a token that a refresh killed.
     pub(crate) fn restarted(&mut self, sight: &Sight<'_>, record: &Record) {
+        self.disk_trouble |= self.save_hangs(sight.now);
         let unmarked = record.grant.as_ref().filter(|grant| !grant.refresh_sent);
         let access = unmarked.and_then(|grant| grant.access.as_ref());
+        let access = access.filter(|access| sight.now < access.expires_at);
         let token = access.map(|access| access.token.token.expose().to_owned());
-        let mut died_unheard = std::mem::take(&mut self.died_unheard);
         if let (Some(token), Some(access)) = (&token, access) {
             let known = Known {
                 heard_at: access.issued_at,
@@ -374,15 +383,11 @@ impl Laws {
                 on_disk: OnDisk::Saved,
             };
             self.known.insert(token.clone(), known);
-            let excused = self.disk_trouble || sight.ecobee.takes(token, sight.now);
-            if !excused {
-                assert!(
-                    !died_unheard.contains(token) || sight.ecobee.surprised(token),
-                    "a dead token survived the crash"
-                );
-            }
-            died_unheard.retain(|dead| dead == token);
-            self.died_unheard = died_unheard;
+            let takes = sight.ecobee.takes(token, sight.now);
+            let excused = self.disk_trouble || sight.ecobee.surprised(token);
+            assert!(takes || excused, "a dead token survived the crash: {token}");
+            self.died_unheard.clear();
+            self.died_unheard.extend(Some(token.clone()).filter(|_| !takes));
         }
         let same = self.current == token;
         *self = Self {
@@ -394,7 +399,7 @@ impl Laws {
             interval: record.pin.as_ref().map_or(Duration::ZERO, |pin| pin.interval),
             calls: std::mem::take(&mut self.calls),
             saves: std::mem::take(&mut self.saves),
-            disk_trouble: self.disk_trouble && same,
+            disk_trouble: self.disk_trouble,
             ..Self::default()
         };
     }

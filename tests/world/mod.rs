@@ -10,7 +10,6 @@ mod laws;
 mod question;
 
 use std::collections::BTreeMap;
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::time::Duration;
 
 pub(crate) use dice::Dice;
@@ -46,7 +45,7 @@ enum Due {
     /// A call comes to its end.
     Replied { life: u64, call: CallId, sent_at: Moment, outcome: Outcome, killed: Option<String> },
     /// A save comes to its end.
-    Saved { life: u64, save: SaveId, began_at: Moment, result: Result<(), String> },
+    Saved { life: u64, save: SaveId, result: Result<(), String> },
     /// A person enters a PIN.
     Enters(String),
 }
@@ -230,8 +229,8 @@ impl World {
     pub(crate) fn lent(&mut self, question: Question) -> Lent {
         let id = self.ask(question);
         match self.answer(id) {
-            Some(answer) => self.as_token(answer),
-            None => panic!("no answer at once{}", self.history),
+            Some(answer) => as_token(answer),
+            None => panic!("no answer at once"),
         }
     }
 
@@ -240,7 +239,7 @@ impl World {
     pub(crate) fn lent_later(&mut self, question: Question) -> (Duration, Lent) {
         let id = self.ask(question);
         let (took, answer) = self.wait_for(id);
-        (took, self.as_token(answer))
+        (took, as_token(answer))
     }
 
     /// Asks, and expects a problem at once.
@@ -249,7 +248,7 @@ impl World {
         let id = self.ask(question);
         match self.answer(id) {
             Some(Answer::Problem(problem)) => problem,
-            other => panic!("{other:?} in place of a problem{}", self.history),
+            other => panic!("{other:?} in place of a problem"),
         }
     }
 
@@ -259,17 +258,7 @@ impl World {
         let id = self.ask(question);
         match self.wait_for(id) {
             (took, Answer::Problem(problem)) => (took, problem),
-            (_, other) => panic!("{other:?} in place of a problem{}", self.history),
-        }
-    }
-
-    #[track_caller]
-    fn as_token(&self, answer: Answer) -> Lent {
-        match answer {
-            Answer::Token { access, promised } => Lent { token: access.token.expose().to_owned(), promised },
-            other @ (Answer::Pin(_) | Answer::Problem(_)) => {
-                panic!("{other:?} in place of a token{}", self.history)
-            }
+            (_, other) => panic!("{other:?} in place of a problem"),
         }
     }
 
@@ -291,14 +280,14 @@ impl World {
     /// The planned refresh.
     #[track_caller]
     pub(crate) fn refresh_at(&self) -> Moment {
-        let Some(token) = self.view().token else { panic!("no living token{}", self.history) };
+        let Some(token) = self.view().token else { panic!("no living token") };
         token.refresh_at
     }
 
     /// When the present token's request was sent.
     #[track_caller]
     pub(crate) fn issued_at(&self) -> Moment {
-        let Some(token) = self.view().token else { panic!("no living token{}", self.history) };
+        let Some(token) = self.view().token else { panic!("no living token") };
         token.issued_at
     }
 
@@ -322,7 +311,7 @@ impl World {
     /// A person enters the PIN on show, now.
     #[track_caller]
     pub(crate) fn enter_pin(&mut self) {
-        let Some(pin) = self.pin() else { panic!("no PIN is on show{}", self.history) };
+        let Some(pin) = self.pin() else { panic!("no PIN is on show") };
         self.enter(&pin.pin);
     }
 
@@ -364,7 +353,7 @@ impl World {
     pub(crate) fn run_until_state(&mut self, state: State) {
         let give_up_at = self.now + secs(7 * 24 * 3600);
         while self.state() != state {
-            assert!(self.now < give_up_at, "never {state:?}{}", self.history);
+            assert!(self.now < give_up_at, "never {state:?}");
             self.next_event(None);
         }
     }
@@ -375,7 +364,7 @@ impl World {
         let before = self.history.sent_at(errand).len();
         let give_up_at = self.now + secs(7 * 24 * 3600);
         while self.history.sent_at(errand).len() == before {
-            assert!(self.now < give_up_at, "{errand:?} is never sent{}", self.history);
+            assert!(self.now < give_up_at, "{errand:?} is never sent");
             self.next_event(None);
         }
     }
@@ -389,7 +378,7 @@ impl World {
     fn next_event(&mut self, until: Option<Moment>) -> bool {
         let agenda = self.agenda.first_key_value().map(|(&(at, _), _)| at);
         let Some(at) = [agenda, self.wake_at].into_iter().flatten().min() else {
-            assert!(until.is_some(), "nothing will ever happen again{}", self.history);
+            assert!(until.is_some(), "nothing will ever happen again");
             return false;
         };
         if until.is_some_and(|until| until < at) {
@@ -422,10 +411,10 @@ impl World {
                     self.reply(call, sent_at, outcome, killed.as_ref());
                 }
             }
-            Due::Saved { life, save, began_at, result } => {
+            Due::Saved { life, save, result } => {
                 if life == self.life {
                     self.history.add(self.now, Deed::Saved(result.clone()));
-                    self.laws.saved(self.disk.under_way(), began_at, self.now, result.is_ok());
+                    self.laws.saved(self.disk.under_way(), self.now, result.is_ok());
                     self.disk.end(save, &result);
                     self.step(Event::Saved(save, result));
                 }
@@ -471,17 +460,11 @@ impl World {
     }
 
     fn carry_out(&mut self, actions: Vec<Action>) {
-        let kept = catch_unwind(AssertUnwindSafe(|| {
-            self.laws.step_ended(self.now, &actions);
-            for action in actions {
-                self.carry_out_one(action);
-            }
-            self.laws.actions_done(self.now);
-        }));
-        if let Err(broken) = kept {
-            eprintln!("what happened before:{}", self.history);
-            resume_unwind(broken);
+        self.laws.step_ended(self.now, &actions);
+        for action in actions {
+            self.carry_out_one(action);
         }
+        self.laws.actions_done(self.now);
     }
 
     fn carry_out_one(&mut self, action: Action) {
@@ -497,7 +480,7 @@ impl World {
                 self.laws.save_began(self.now);
                 self.history.add(self.now, Deed::Ordered);
                 let (takes, result) = self.disk.begin(self.now, save, record);
-                self.later(takes, Due::Saved { life: self.life, save, began_at: self.now, result });
+                self.later(takes, Due::Saved { life: self.life, save, result });
             }
             Action::Answer(id, answer) => {
                 let sight = Sight { now: self.now, policy: &self.policy, ecobee: &self.ecobee };
@@ -536,5 +519,22 @@ impl World {
             let due = Due::Arrives { life, call, sent_at, request, mishap };
             self.later(self.ecobee.latency / 2, due);
         }
+    }
+}
+
+/// Whoever fails wants to know what led to it.
+impl Drop for World {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("what happened before:{}", self.history);
+        }
+    }
+}
+
+#[track_caller]
+fn as_token(answer: Answer) -> Lent {
+    match answer {
+        Answer::Token { access, promised } => Lent { token: access.token.expose().to_owned(), promised },
+        other @ (Answer::Pin(_) | Answer::Problem(_)) => panic!("{other:?} in place of a token"),
     }
 }
