@@ -351,6 +351,25 @@ fn a_certificate_nobody_vouches_for_is_refused_with_a_reason() {
 }
 
 #[test]
+fn an_unusable_success_ends_the_old_token_and_its_refresh_token_is_kept() {
+    let stage = Stage::new(Options { rotation: Rotation::Strict, ..quick(HOUR) });
+    let daemon = stage.start_authorized();
+    let old = daemon.token("home");
+    stage.simulator.set_options(|options| options.raw.access_token = Some("\"a\\r\\nb\"".to_owned()));
+
+    let answer = daemon.post("/refresh", "");
+
+    assert_eq!(answer.status, 503, "{}", answer.body);
+    assert_eq!(daemon.get("/token").status, 503, "ecobee has replaced the old token");
+    assert_eq!(daemon.get("/healthz").status, 503);
+    stage.simulator.set_options(|options| options.raw.access_token = None);
+    let token = daemon.token("home");
+    assert_ne!(token, old);
+    assert_eq!(stage.simulator.is_alive(&token), Liveness::Alive, "the rotated refresh token was not lost");
+    assert_eq!(stage.simulator.calls_of(CallKind::Authorize).len(), 1, "and no person was asked");
+}
+
+#[test]
 fn rule_13_the_token_type_is_bearer_in_any_case_and_is_lent_as_ecobee_wrote_it() {
     let stage = Stage::with_lifetime(HOUR);
     stage

@@ -249,6 +249,62 @@ fn a_full_disk_keeps_nobody_from_their_token() {
 }
 
 #[test]
+fn rule_6_a_stop_tries_once_more_to_save_what_could_not_be_saved() {
+    let stage = Stage::with_lifetime(HOUR).refresh("retry-initial = \"1m\"");
+    let daemon = stage.start_authorized();
+    fs::remove_file(stage.state().join("home.json")).expect("it is ours");
+    fs::create_dir_all(stage.state().join("home.json/in-the-way")).expect("it is ours");
+    let token = daemon.post("/token/rejected", &daemon.token("home")).text().to_owned();
+    daemon.log.wait_for("a loud word", |line| line.contains("ERROR"));
+    fs::remove_dir_all(stage.state().join("home.json")).expect("it is ours");
+
+    assert!(daemon.stop().success());
+
+    assert!(
+        stage.stored("home").contains(&token),
+        "the next save was a minute away; the stop did not wait for it"
+    );
+    stage.simulator.clear_calls();
+    assert_eq!(stage.start().get("/token").text(), token);
+    assert_eq!(stage.simulator.calls(), []);
+}
+
+#[test]
+fn a_stop_that_cannot_save_says_so_and_ends_all_the_same() {
+    let stage = Stage::with_lifetime(HOUR);
+    let daemon = stage.start_authorized();
+    fs::remove_file(stage.state().join("home.json")).expect("it is ours");
+    fs::create_dir_all(stage.state().join("home.json/in-the-way")).expect("it is ours");
+    daemon.post("/token/rejected", &daemon.token("home"));
+    daemon.log.wait_for("a loud word", |line| line.contains("ERROR"));
+
+    daemon.signal("TERM");
+
+    let (status, log) = daemon.ended();
+    assert!(status.success());
+    assert!(log.iter().any(|line| line.contains("leaving, though the newest state of home")), "{log:?}");
+}
+
+#[test]
+fn what_this_machine_does_not_have_is_found_by_check_config_too() {
+    let stage = Stage::with_lifetime(HOUR);
+    for (section, wanted) in [
+        ("[ecobee]\nca-file = \"nowhere.pem\"\n", "nowhere.pem"),
+        ("[socket]\ngroup = \"no-such-group\"\n", "socket.group"),
+        ("[store]\nkey-file = \"store.key\"\n", "not built yet"),
+    ] {
+        let path = stage.folder.path().join("machine.toml");
+        fs::write(&path, section).expect("it is ours");
+        let path = path.to_str().expect("a plain path");
+        for arguments in [&["check-config", "--config", path][..], &["--config", path]] {
+            let output = tokend(arguments);
+            assert_eq!(output.status.code(), Some(78), "{section}");
+            assert!(complaint(&output).contains(wanted) && complaint(&output).contains(path), "{output:?}");
+        }
+    }
+}
+
+#[test]
 fn a_socket_path_that_nobody_listens_at_any_more_is_recognised() {
     let stage = Stage::with_lifetime(HOUR);
     drop(UnixListener::bind(stage.socket()).expect("it binds"));

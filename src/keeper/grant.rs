@@ -70,7 +70,7 @@ impl Grant {
     /// `fresh`, or none.
     fn succeeded_by(self, attempt: Attempt, fresh: Option<Secret>) -> (Secret, Option<Secret>) {
         let used = match (attempt, self.previous) {
-            (Attempt::Previous | Attempt::Slow, Some(previous)) => previous,
+            (Attempt::Previous, Some(previous)) => previous,
             (Attempt::Usual | Attempt::Repeated | Attempt::Previous | Attempt::Slow, _) => self.refresh_token,
         };
         match fresh {
@@ -348,10 +348,8 @@ impl Keeper {
     }
 
     fn send_refresh(&mut self, grant: Grant, attempt: Attempt, since: Moment) {
-        // A person is awaited with a previous token at hand only where trouble kept ecobee from judging it: then it
-        // is still owed its one try.
         let refresh_token = match (attempt, &grant.previous) {
-            (Attempt::Previous | Attempt::Slow, Some(previous)) => previous.clone(),
+            (Attempt::Previous, Some(previous)) => previous.clone(),
             _ => grant.refresh_token.clone(),
         };
         let call = self.next_call(Errand::Refresh);
@@ -479,10 +477,6 @@ impl Keeper {
     fn refused(&mut self, now: Moment, mut grant: Grant, attempt: Attempt, reason: &str) {
         match attempt {
             Attempt::Previous => self.give_up(now, Grant { previous: None, ..grant }, Duration::ZERO),
-            Attempt::Slow if grant.previous.is_some() => {
-                self.ledger.change();
-                self.retry(now, Grant { previous: None, ..grant }, attempt, Duration::ZERO, Duration::ZERO);
-            }
             Attempt::Usual | Attempt::Repeated | Attempt::Slow => {
                 self.ledger.change();
                 grant.refusals = grant.refusals.saturating_add(1);
@@ -510,7 +504,7 @@ impl Keeper {
             (Attempt::Previous, Reach::Broken | Reach::Sent | Reach::Granted)
                 if trouble.rotated.is_none() =>
             {
-                self.give_up(now, grant, held);
+                self.give_up(now, Grant { previous: None, ..grant }, held);
             }
             (Attempt::Usual | Attempt::Repeated | Attempt::Previous | Attempt::Slow, _) => {
                 self.retry(now, grant, attempt, pause, held);
