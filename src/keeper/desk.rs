@@ -85,12 +85,12 @@ impl Keeper {
             Want::Token { min_ttl, told } => self.admit_reader(now, min_ttl, told, ask),
             Want::Refresh { min_ttl } => {
                 self.allow(min_ttl)?;
-                self.force(now, ask.uid).or_else(|problem| self.wait_instead(ask, problem))?;
+                self.force(now, ask.uid).or_else(|problem| Self::wait_instead(ask, problem))?;
                 Ok(self.need_newer(min_ttl))
             }
             Want::Rejected { ref token, min_ttl } if self.is_current(token) => {
                 self.allow(min_ttl)?;
-                self.rejected(now, ask.uid).or_else(|problem| self.wait_instead(ask, problem))?;
+                self.rejected(now, ask.uid).or_else(|problem| Self::wait_instead(ask, problem))?;
                 Ok(self.need_newer(min_ttl))
             }
             Want::Rejected { min_ttl, .. } => self.admit_reader(now, min_ttl, Told::Lifetime, ask),
@@ -99,11 +99,9 @@ impl Keeper {
     }
 
     /// A refresh that cannot be forced comes in its own time, for whoever says that he waits so long.
-    fn wait_instead(&self, ask: &Ask, problem: Problem) -> Result<(), Problem> {
+    fn wait_instead(ask: &Ask, problem: Problem) -> Result<(), Problem> {
         match problem {
-            Problem::AuthorizationRequired { .. } | Problem::Unavailable { .. }
-                if ask.wait.is_some() && self.season == Season::Open =>
-            {
+            Problem::AuthorizationRequired { .. } | Problem::Unavailable { .. } if ask.wait.is_some() => {
                 Ok(())
             }
             Problem::AuthorizationRequired { .. }
@@ -211,9 +209,6 @@ impl Keeper {
 
     /// A refresh is wanted at once. `Ok` when one is under way or has been ordered.
     pub(super) fn force(&mut self, now: Moment, uid: u32) -> Result<(), Problem> {
-        if self.season == Season::Stopping {
-            return Err(stopping());
-        }
         let held_until = match &self.phase {
             Phase::Absent => return Err(self.problem(now)),
             Phase::Marking { .. } | Phase::Refreshing { .. } | Phase::Saving { .. } => {
@@ -224,6 +219,9 @@ impl Keeper {
         };
         if now < held_until {
             return Err(self.problem(now));
+        }
+        if self.season == Season::Stopping {
+            return Err(stopping());
         }
         self.draw(now, uid)?;
         match &mut self.phase {

@@ -398,6 +398,22 @@ mod tests {
         }
     }
 
+    /// What a plain reader is owed at the opening is not written down, but known.
+    #[test]
+    fn a_restored_plan_keeps_what_a_reader_was_promised_after_the_plan_was_fixed() {
+        let (lifetime, ahead) = (Duration::from_secs(60), Duration::from_secs(600));
+        let mut plan = plan(lifetime, ahead, Duration::ZERO, 1);
+        let (stored, now) = (plan.refresh_at(), ISSUED_AT + Duration::from_secs(25));
+        assert_eq!(plan.lease(now, Duration::from_secs(30), Told::Lifetime), Lease::AfterRefresh);
+        let Lease::Promised(promised) = plan.lease(now, Duration::ZERO, Told::Lifetime) else {
+            panic!("no promise")
+        };
+        assert_eq!(now + promised, ISSUED_AT + Duration::from_secs(35));
+        assert!(stored < now + promised);
+        let restored = Plan::restored(ISSUED_AT, lifetime, ahead, stored, now);
+        assert!(restored.refresh_at() >= now + promised);
+    }
+
     #[test]
     fn jitter_reaches_both_ends() {
         let mut jitter = Jitter::new(1);

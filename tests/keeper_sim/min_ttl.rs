@@ -188,6 +188,7 @@ fn whoever_waits_learns_that_the_new_token_never_lives_so_long() {
 fn the_refresh_after_the_one_that_was_waited_for_keeps_the_promise() {
     let mut world = World::authorized_for(secs(60));
     world.run_until(world.refresh_at() - secs(1));
+    world.ecobee.next(Errand::Refresh, Mishap::Late(secs(5)));
     let orders = world.disk.orders;
     let (_, lent) = world.lent_later(json().min_ttl(30));
     assert!(lent.promised >= secs(30));

@@ -169,7 +169,10 @@ fn rule_10_a_person_is_told_at_the_first_pin_then_every_day() {
         let late = at.since(begun_at + secs(day * DAY));
         assert!(late <= secs(60), "{late:?}");
     }
-    assert!(world.history.sent(Errand::Authorize).len() > 3 * 140, "the PIN was always fresh");
+    let pins = world.history.sent(Errand::Authorize).len();
+    assert!(pins > 3 * 140, "the PIN was always fresh");
+    let shown = world.history.news().iter().filter(|(_, news)| matches!(news, News::PinShown(_))).count();
+    assert_eq!(shown, pins, "each once in the diary");
 }
 
 #[test]
@@ -418,6 +421,24 @@ fn authorize_during_a_slow_retry_that_works_gives_a_pin_beside_the_grant() {
     let pin = pin_given(&mut world);
     assert_eq!(world.state(), State::Authorized);
     assert_eq!(world.pin().map(|shown| shown.pin), Some(pin.pin));
+}
+
+/// The poll that is in flight may still bring the grant.
+#[test]
+fn rule_10_a_pin_is_not_given_up_while_it_is_asked_about() {
+    let mut world = World::new();
+    world.policy = Policy { retry_initial: secs(1), retry_max: secs(1), ..Policy::default() };
+    world.start();
+    world.run(secs(1));
+    let pin = world.pin().expect("a PIN");
+    world.run_until(pin.expires_at - secs(1));
+    world.enter_pin();
+    world.ecobee.outage(pin.expires_at + secs(265), Mishap::LostBefore(Reach::Sent));
+    world.ecobee.next(Errand::Poll, Mishap::Late(secs(55)));
+    world.run_until(pin.expires_at + secs(400));
+    assert_eq!(world.state(), State::Authorized);
+    assert!(!world.history.says(|news| matches!(news, News::PinOver(_))));
+    assert_eq!(world.history.sent(Errand::Authorize).len(), 1);
 }
 
 /// Its time is over by our clock, and ecobee does not say so.

@@ -59,7 +59,12 @@ fn a_stop_begins_nothing_new() {
     world.stop();
     world.run(secs(10_000));
     assert_eq!(world.refreshes(), 0);
-    world.problem(json());
+    let problem = world.problem(json());
+    assert!(
+        matches!(&problem, Problem::Unavailable { detail, .. } if detail.contains("stopping")),
+        "{problem:?}"
+    );
+    world.problem(json().wait(100));
     world.problem(authorize());
     world.problem(refresh());
 
@@ -82,6 +87,27 @@ fn a_stop_lends_a_living_token_on_and_forces_nothing() {
     world.sigusr1();
     world.run(secs(1));
     assert_eq!(world.refreshes(), 0);
+}
+
+#[test]
+fn a_stop_leaves_time_to_write_a_promise_down() {
+    let mut world = World::authorized();
+    world.run_until(world.refresh_at() - secs(10));
+    world.stop();
+    let (took, lent) = world.lent_later(json().min_ttl(300));
+    assert_eq!(took, world.disk.takes);
+    assert!(lent.promised >= secs(300));
+}
+
+#[test]
+fn a_refresh_asked_for_during_a_stop_gets_what_the_one_in_flight_brings() {
+    let mut world = World::authorized();
+    world.ecobee.next(Errand::Refresh, Mishap::Late(secs(5)));
+    world.run_until_sent(Errand::Refresh);
+    world.stop();
+    let (took, _) = world.lent_later(refresh());
+    assert!(took >= secs(5));
+    assert_eq!(world.refreshes(), 1);
 }
 
 #[test]
