@@ -8,7 +8,7 @@
 //! person. They share one call to ecobee at a time.
 //!
 //! ```text
-//! the grant (grant.rs)
+//! the grant (renewal.rs)
 //!                    refresh due           mark saved               granted          saved, or 2 s
 //!   Authorized ───────────────▶ Marking ────────────▶ Refreshing ──────────▶ Saving ───────────▶ Authorized
 //!       ▲  ▲                      │ mark failed, token lives   │  ▲
@@ -40,6 +40,7 @@ mod ledger;
 mod moment;
 mod pin;
 mod plan;
+mod renewal;
 mod series;
 mod words;
 

@@ -2,11 +2,14 @@
 
 use std::convert::Infallible;
 use std::rc::Rc;
+use std::time::Duration;
 
 use bytes::Bytes;
-use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use http_body_util::{BodyExt, Full};
 use hyper::body::{Body, Incoming};
 use hyper::{Request, Response};
+use tokio::time::timeout;
+use zeroize::Zeroizing;
 
 use super::form::Form;
 use super::problem::Problem;
@@ -19,6 +22,11 @@ use crate::secret::Secret;
 
 /// Twice what the longest token could be.
 const BODY_LIMIT: usize = 128 * 1024;
+
+/// A body that is too large is read on for so much and so long before it is refused: a client that is cut off while
+/// it still sends sees a broken pipe, and not the answer.
+const HEARD_OUT: usize = 1024 * 1024;
+const HEARD_OUT_FOR: Duration = Duration::from_secs(1);
 
 type Reply = Response<Full<Bytes>>;
 
@@ -40,7 +48,7 @@ impl<L: Lender> Visit<L> {
         let (route, name) = routes::find(&head.method, head.uri.path())?;
         tracing::debug!(uid = self.peer.uid, pid = self.peer.pid, what = ?route.what, account = name_of(name));
         if body.size_hint().lower() > BODY_LIMIT as u64 {
-            return Err(Problem::too_large(BODY_LIMIT));
+            return Err(too_large(body).await);
         }
         let said = Parameters::read(head.uri.query(), route.parameters)?;
         let min_ttl = said.min_ttl.unwrap_or_default();
@@ -125,17 +133,36 @@ fn name_of(name: Option<&str>) -> Option<&str> {
 }
 
 /// The body of `POST /token/rejected`.
-async fn refused_token(body: Incoming) -> Result<Secret, Problem> {
-    let body = match Limited::new(body, BODY_LIMIT).collect().await {
-        Ok(body) => body.to_bytes(),
-        Err(error) if error.is::<LengthLimitError>() => return Err(Problem::too_large(BODY_LIMIT)),
-        Err(_) => {
+async fn refused_token(mut body: Incoming) -> Result<Secret, Problem> {
+    let mut token = Zeroizing::new(Vec::new());
+    while let Some(frame) = body.frame().await {
+        let Ok(frame) = frame else {
             return Err(Problem::invalid("The body ends too early, or is not as HTTP wants it."));
+        };
+        if let Some(piece) = frame.data_ref() {
+            token.extend_from_slice(piece);
         }
-    };
-    match std::str::from_utf8(body.trim_ascii()) {
+        if token.len() > BODY_LIMIT {
+            return Err(too_large(body).await);
+        }
+    }
+    match std::str::from_utf8(token.trim_ascii()) {
         Ok("") => Err(Problem::invalid("The body is empty; it is to be the refused token.")),
         Ok(token) => Ok(Secret::new(token)),
         Err(_) => Err(Problem::invalid("The body is not text; it is to be the refused token.")),
     }
+}
+
+/// Refuses a body, after having heard some of the rest of it.
+async fn too_large(mut body: Incoming) -> Problem {
+    let hear_out = async {
+        let mut left = HEARD_OUT;
+        while left > 0
+            && let Some(Ok(frame)) = body.frame().await
+        {
+            left = left.saturating_sub(frame.data_ref().map_or(0, Bytes::len));
+        }
+    };
+    let _ = timeout(HEARD_OUT_FOR, hear_out).await;
+    Problem::too_large(BODY_LIMIT)
 }

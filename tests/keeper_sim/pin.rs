@@ -452,3 +452,43 @@ fn rule_10_a_pin_past_its_time_that_nobody_entered_is_replaced_whatever_ecobee_s
     world.run(world.ecobee.latency);
     assert_eq!(world.history.sent(Errand::Authorize).len(), 2);
 }
+
+/// The code is used up; what came beside the unusable access token is as good as a grant.
+#[test]
+fn a_garbled_answer_to_an_entered_pin_is_made_good_by_a_refresh() {
+    let mut world = awaiting();
+    world.enter_pin();
+    world.ecobee.next(Errand::Poll, Mishap::Garbled);
+    world.run(secs(32));
+    assert_eq!(world.state(), State::Authorized);
+    assert_eq!(world.refreshes(), 1);
+    assert_eq!(world.history.sent(Errand::Authorize).len(), 1);
+    assert_eq!(world.pin(), None);
+    world.lent(json());
+}
+
+#[test]
+fn a_garbled_answer_to_an_entered_pin_without_a_refresh_token_asks_for_the_next_pin() {
+    let mut world = awaiting();
+    world.ecobee.refreshable = false;
+    world.enter_pin();
+    world.ecobee.next(Errand::Poll, Mishap::Garbled);
+    world.run(secs(36));
+    assert_eq!(world.state(), State::AwaitingUser);
+    assert_eq!(world.history.sent(Errand::Authorize).len(), 2);
+}
+
+#[test]
+fn a_garbled_answer_to_a_pin_beside_a_living_grant_leaves_the_grant() {
+    let mut world = World::authorized();
+    let token = world.lent(json()).token;
+    pin_given(&mut world);
+    world.enter_pin();
+    world.ecobee.next(Errand::Poll, Mishap::Garbled);
+    world.run(secs(40));
+    assert_eq!(world.lent(json()).token, token);
+    assert_eq!(world.pin(), None);
+    assert_eq!(world.view().failures, 0, "what failed for a PIN that nobody needs is no trouble");
+    world.run(secs(3600));
+    assert_eq!(world.state(), State::Authorized);
+}

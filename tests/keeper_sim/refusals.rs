@@ -258,6 +258,7 @@ fn rule_2_a_previous_token_that_was_tried_is_not_tried_again_after_a_restart() {
         world.run(secs(1));
         world.crash();
         world.run(secs(61));
+        assert_eq!(world.refreshes(), 5, "{word:?}");
         let tokens = shown(&world);
         assert_eq!(tokens.len(), 3, "{word:?}: {tokens:?}");
         assert_eq!(tokens[2], tokens[0], "{word:?}");
@@ -345,6 +346,24 @@ fn a_refresh_token_beside_a_garbled_access_token_is_kept() {
     world.run(secs(3600));
     assert_eq!(world.state(), State::Authorized);
     assert_eq!(world.history.sent(Errand::Authorize).len(), 0);
+}
+
+/// New tokens that cannot be used have killed the old one all the same.
+#[test]
+fn after_a_garbled_answer_the_old_token_is_not_lent_and_does_not_come_back() {
+    for rotation in Rotation::ALL {
+        let mut world = refusing(rotation, 0);
+        world.ecobee.next_refreshes(2, Mishap::Garbled);
+        world.run_until_state(State::Retrying);
+        world.problem(json());
+        world.run(secs(1));
+        world.crash();
+        world.run(ms(500));
+        world.problem(json());
+        world.run_until_state(State::Authorized);
+        world.lent(json());
+        assert_eq!(world.history.sent(Errand::Authorize).len(), 0, "{rotation:?}");
+    }
 }
 
 #[test]

@@ -171,8 +171,13 @@ fn a_stop_keeps_trying_to_save() {
     world.run_until_sent(Errand::Refresh);
     world.disk.broken = true;
     world.run(secs(1));
+    world.run(secs(200));
+    let orders = world.disk.orders;
     world.stop();
+    assert_eq!(world.disk.orders, orders + 1, "soon it will be too late");
+    world.run(secs(3));
+    assert_eq!(world.disk.orders, orders + 3);
     world.disk.broken = false;
-    world.run(secs(10));
+    world.run(secs(2));
     assert!(!world.view().unsaved);
 }

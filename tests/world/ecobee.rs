@@ -88,7 +88,7 @@ pub(crate) enum Mishap {
     Late(Duration),
     /// ecobee does nothing and says something else.
     Says(Word),
-    /// ecobee rotates the refresh token, and the access token that comes with it is unusable.
+    /// ecobee does its work, and the access token that it gives is unusable.
     Garbled,
 }
 
@@ -259,7 +259,7 @@ impl Ecobee {
                 let outcome = match outcome {
                     Outcome::Granted(granted) => Outcome::Trouble(Trouble {
                         reason: "the access token is not one".to_owned(),
-                        reach: Reach::Sent,
+                        reach: Reach::Granted,
                         retry_after: None,
                         rotated: granted.refresh_token,
                     }),

@@ -306,6 +306,13 @@ impl Laws {
         self.broke = matches!(outcome, Outcome::Trouble(trouble) if trouble.reach == Reach::Broken);
     }
 
+    /// The keeper hears that an access token has been replaced.
+    pub(crate) fn heard_dead(&mut self, killed: Option<&String>) {
+        if let Some(killed) = killed {
+            self.died_unheard.remove(killed);
+        }
+    }
+
     /// New tokens: what died of them is known to be dead now.
     pub(crate) fn granted(
         &mut self,
@@ -315,9 +322,7 @@ impl Laws {
         killed: Option<&String>,
     ) {
         let token = granted.access.token.expose().to_owned();
-        if let Some(killed) = killed {
-            self.died_unheard.remove(killed);
-        }
+        self.heard_dead(killed);
         let old = self.current.replace(token.clone());
         self.known.retain(|token, _| Some(token) == old.as_ref());
         let (lifetime, on_disk) = (granted.lifetime, OnDisk::NotYet);

@@ -448,6 +448,9 @@ impl World {
         if let Outcome::Granted(granted) = &outcome {
             self.laws.granted(self.now, sent_at, granted, killed);
         }
+        if matches!(&outcome, Outcome::Trouble(trouble) if trouble.reach == Reach::Granted) {
+            self.laws.heard_dead(killed);
+        }
         self.step(Event::Replied { call, sent_at, outcome });
     }
 
