@@ -1,12 +1,18 @@
 //! Where the diary goes: the journal, a terminal, or JSON lines.
 
+use std::fmt;
 use std::io::{self, IsTerminal};
 
+use jiff::{Timestamp, tz::TimeZone};
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::Layer;
 use tracing_subscriber::filter::Targets;
+use tracing_subscriber::fmt::format::Writer;
+use tracing_subscriber::fmt::time::FormatTime;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
+
+use crate::clock;
 
 /// How log lines look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,6 +40,16 @@ impl LogFormat {
     }
 }
 
+/// The time of day here, as in the sentences beside it.
+struct LocalTime;
+
+impl FormatTime for LocalTime {
+    fn format_time(&self, writer: &mut Writer<'_>) -> fmt::Result {
+        let time = Timestamp::from_millisecond(clock::wall_millis()).map_err(|_| fmt::Error)?;
+        write!(writer, "{}", time.to_zoned(TimeZone::system()).strftime("%Y-%m-%dT%H:%M:%S%.3f%:z"))
+    }
+}
+
 /// Opens the log. `RUST_LOG` filters it; the default is `info`.
 pub fn start(format: LogFormat) {
     let (filter, complaint) = filter();
@@ -50,6 +66,7 @@ pub fn start(format: LogFormat) {
         (Some(Err(_)) | None, LogFormat::Auto | LogFormat::Text | LogFormat::Journal) => {
             let colours = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
             tracing_subscriber::fmt::layer()
+                .with_timer(LocalTime)
                 .with_ansi(colours)
                 .with_target(false)
                 .with_writer(io::stderr)

@@ -118,6 +118,13 @@ pub async fn run(settings: Settings) -> Result<(), RunError> {
         },
     ));
     house.borrow_mut().step_all(|| Event::Started);
+    if settings.notify.webhook.is_some() || settings.notify.command.is_some() {
+        tracing::warn!(
+            "{}: notify: this version sends no notifications yet; a PIN is shown here, in the unit's status and at \
+             GET /pin",
+            settings.source.display()
+        );
+    }
     systemd::ready();
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
@@ -125,6 +132,8 @@ pub async fn run(settings: Settings) -> Result<(), RunError> {
         "listening at {}",
         settings.socket.path.display()
     );
+    tracing::info!("{}", house.borrow_mut().sentence());
+    systemd::status(&house.borrow_mut().sentence());
 
     let request_timeout = settings.ecobee.request_timeout;
     serve_until_stopped(&house, &alarm, &mut happened, &mut signals, request_timeout).await;

@@ -16,7 +16,7 @@ const ROOMS: [(&str, &[&str]); 11] = [
     ("systemd", &["keeper"]),
     ("signals", &[]),
     ("people", &[]),
-    ("log", &[]),
+    ("log", &["clock"]),
 ];
 
 fn sources_of(room: &str) -> Vec<PathBuf> {

@@ -168,6 +168,21 @@ fn a_forced_refresh_waits_for_the_poll_in_flight() {
 }
 
 #[test]
+fn who_rejects_a_token_waits_for_the_poll_in_flight_and_plain_readers_do_not() {
+    let mut world = World::authorized();
+    let old = world.lent(json()).token;
+    world.ask(crate::world::authorize());
+    world.ecobee.next(Errand::Poll, Mishap::Late(secs(5)));
+    world.run_until_sent(Errand::Poll);
+    let id = world.ask(rejected(&old));
+    assert!(world.waits(id));
+    world.problem(json());
+    world.run(secs(6));
+    assert!(!world.waits(id));
+    assert_ne!(world.lent(json()).token, old);
+}
+
+#[test]
 fn a_forced_try_of_a_refused_token_is_waited_for() {
     for restarted in [false, true] {
         let mut world = World::authorized();

@@ -175,7 +175,8 @@ fn the_group_is_given() {
 #[test]
 fn what_a_user_may_not_do_is_said() {
     let mut stage = Stage::new();
-    fs::set_permissions(stage.folder.path(), fs::Permissions::from_mode(0o777)).unwrap();
+    let folder = stage.folder.path().to_owned();
+    fs::set_permissions(&folder, fs::Permissions::from_mode(0o777)).unwrap();
     let guarded = UnixListener::bind(&stage.path).unwrap();
     fs::set_permissions(&stage.path, fs::Permissions::from_mode(0o600)).unwrap();
     as_nobody(move |_| {
@@ -191,6 +192,8 @@ fn what_a_user_may_not_do_is_said() {
         let error = stage.bind(&stage.path, 0o660, None).unwrap_err().to_string();
         assert!(error.contains("cannot create the folder"), "{error}");
     });
+    // Nobody could not.
+    let _ = fs::remove_dir_all(folder);
 }
 
 /// The socket's owner alone, then its group too, but never anybody else, though the umask takes nothing away.

@@ -14,6 +14,16 @@ pub enum Pin {
     Is(String),
 }
 
+impl fmt::Display for Pin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Latest => f.write_str("the latest PIN"),
+            Self::LatestOf(client_id) => write!(f, "the latest PIN of {client_id}"),
+            Self::Is(pin) => write!(f, "PIN {pin}"),
+        }
+    }
+}
+
 impl From<&str> for Pin {
     fn from(pin: &str) -> Self {
         Self::Is(pin.to_owned())
@@ -78,7 +88,7 @@ impl Truth {
             .iter_mut()
             .rev()
             .find(named)
-            .ok_or_else(|| NotThere(format!("PIN {pin:?}: no such PIN was issued")))?;
+            .ok_or_else(|| NotThere(format!("{pin}: no such PIN was issued")))?;
         match issued.state {
             PinState::Waiting | PinState::Approved | PinState::Denied => {
                 issued.state = to;
