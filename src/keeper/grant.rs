@@ -129,18 +129,6 @@ impl Phase {
         }
     }
 
-    pub(super) fn into_grant(self) -> Option<Grant> {
-        match self {
-            Self::Absent => None,
-            Self::Authorized { grant }
-            | Self::Marking { grant, .. }
-            | Self::Refreshing { grant, .. }
-            | Self::Saving { grant, .. }
-            | Self::Retrying { grant, .. }
-            | Self::Refused { grant, .. } => Some(grant),
-        }
-    }
-
     /// The state's name, where the grant decides it and not the PIN.
     pub(super) fn state(&self) -> Option<State> {
         match self {

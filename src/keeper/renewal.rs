@@ -263,11 +263,8 @@ impl Keeper {
 
     /// Tokens for an entered PIN. They replace whatever there was.
     pub(super) fn authorized(&mut self, now: Moment, sent_at: Moment, granted: Granted) {
-        let old = std::mem::replace(&mut self.phase, Phase::Absent).into_grant();
-        let refresh_token = granted
-            .refresh_token
-            .or_else(|| old.map(|grant| grant.refresh_token))
-            .unwrap_or_else(|| Secret::new(""));
+        let old = self.phase.grant().map(|grant| grant.refresh_token.clone());
+        let refresh_token = granted.refresh_token.or(old).unwrap_or_else(|| Secret::new(""));
         let access = self.access(now, sent_at, granted.access, granted.lifetime);
         let news = News::Authorized { expires_at: access.expires_at };
         let grant =
