@@ -5,13 +5,14 @@
 
 pub(crate) mod http;
 
+use std::ffi::OsStr;
 use std::fmt::Write as _;
 use std::fs;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write as _};
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::{Arc, Condvar, Mutex};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -32,34 +33,58 @@ const SHOWN_AT_A_FAILURE: usize = 60;
 /// The API key of the account `home`. Made up.
 pub(crate) const KEY: &str = "0123456789abcdefghijklmnopqrstuv";
 
+/// The daemon's binary: cargo tells tests where it is, an example says so itself.
+static BINARY: OnceLock<PathBuf> = OnceLock::new();
+
+/// For an example, which has built the daemon: that is where it lies.
+pub(crate) fn use_binary(path: PathBuf) {
+    BINARY.set(path).expect("said once, before the first daemon starts");
+}
+
+/// The daemon's binary.
+pub(crate) fn binary() -> &'static Path {
+    BINARY.get_or_init(|| {
+        let told = option_env!("CARGO_BIN_EXE_ecobee-tokend").map(PathBuf::from);
+        told.expect("cargo tells tests, and an example says it before it starts a daemon")
+    })
+}
+
+/// Says so even where the test runner keeps the output of a test to itself.
+pub(crate) fn skipped(why: &str) {
+    let _ = writeln!(std::io::stderr(), "SKIPPED: {why}");
+}
+
 /// Lines that come from elsewhere, and a way to wait for one.
 #[derive(Clone, Default)]
 pub(crate) struct Lines(Arc<(Mutex<Vec<String>>, Condvar)>);
 
 impl Lines {
+    /// Whoever waits in vain panics while it looks at the lines, and they are still to be shown then.
+    fn look(&self) -> MutexGuard<'_, Vec<String>> {
+        self.0.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn push(&self, line: String) {
-        let (lines, changed) = &*self.0;
-        lines.lock().expect("no reader panics").push(line);
-        changed.notify_all();
+        self.look().push(line);
+        self.0.1.notify_all();
     }
 
     /// All lines so far.
     pub(crate) fn all(&self) -> Vec<String> {
-        self.0.0.lock().expect("no reader panics").clone()
+        self.look().clone()
     }
 
     /// Waits for a line of which the test holds.
     pub(crate) fn wait_for(&self, what: &str, test: impl Fn(&str) -> bool) -> String {
-        let (lines, changed) = &*self.0;
         let deadline = Instant::now() + PATIENCE;
-        let mut lines = lines.lock().expect("no reader panics");
+        let mut lines = self.look();
         loop {
             if let Some(line) = lines.iter().find(|line| test(line)) {
                 return line.clone();
             }
             let left = deadline.saturating_duration_since(Instant::now());
             assert!(!left.is_zero(), "waited in vain for {what}; the lines are:\n{}", lines.join("\n"));
-            lines = changed.wait_timeout(lines, left).expect("no reader panics").0;
+            lines = self.0.1.wait_timeout(lines, left).unwrap_or_else(PoisonError::into_inner).0;
         }
     }
 }
@@ -74,20 +99,25 @@ pub(crate) struct Stage {
     socket_extra: String,
     account_extra: String,
     refresh: String,
+    url: String,
+    request_timeout: String,
 }
 
 impl Stage {
     /// The account `home` at a simulator with these options.
     pub(crate) fn new(options: Options) -> Self {
+        let simulator = Simulator::start(options).expect("the simulator starts");
         Self {
             folder: TempDir::new().expect("a temporary folder"),
-            simulator: Simulator::start(options).expect("the simulator starts"),
+            url: simulator.url(),
+            simulator,
             accounts: vec![("home".to_owned(), KEY.to_owned())],
             extra: String::new(),
             ecobee_extra: String::new(),
             socket_extra: String::new(),
             account_extra: String::new(),
             refresh: "ahead = \"10m\"\nretry-initial = \"1s\"\n".to_owned(),
+            request_timeout: "10s".to_owned(),
         }
     }
 
@@ -133,6 +163,18 @@ impl Stage {
         self
     }
 
+    /// Another way to the simulator than straight to it.
+    pub(crate) fn by_way_of(mut self, url: String) -> Self {
+        self.url = url;
+        self
+    }
+
+    /// How long a call to ecobee may take, such as `5s`.
+    pub(crate) fn request_timeout(mut self, length: &str) -> Self {
+        length.clone_into(&mut self.request_timeout);
+        self
+    }
+
     pub(crate) fn key_of(&self, account: &str) -> &str {
         let found = self.accounts.iter().find(|(name, _)| name == account);
         &found.expect("an account of this stage").1
@@ -155,9 +197,10 @@ impl Stage {
         let mut toml = self.extra.clone();
         write!(
             toml,
-            "[ecobee]\nurl = \"{}\"\nrequest-timeout = \"10s\"\n{}[socket]\npath = \"{}\"\n{}[store]\n\
+            "[ecobee]\nurl = \"{}\"\nrequest-timeout = \"{}\"\n{}[socket]\npath = \"{}\"\n{}[store]\n\
              directory = \"{}\"\n[refresh]\n{}",
-            self.simulator.url(),
+            self.url,
+            self.request_timeout,
             self.ecobee_extra,
             self.socket().display(),
             self.socket_extra,
@@ -176,7 +219,12 @@ impl Stage {
 
     /// Starts the daemon and waits until it says that it is ready.
     pub(crate) fn start(&self) -> Daemon {
-        let daemon = Daemon::launch(&self.config(), self.folder.path(), &self.socket());
+        self.start_under(&[])
+    }
+
+    /// The same, within a program such as `prlimit --nofile=64`.
+    pub(crate) fn start_under(&self, around: &[&str]) -> Daemon {
+        let daemon = Daemon::launch_under(around, &self.config(), self.folder.path(), &self.socket());
         daemon.notified.wait_for("READY=1", |line| line == "READY=1");
         daemon
     }
@@ -202,12 +250,18 @@ pub(crate) struct Daemon {
     pub(crate) socket: PathBuf,
     pub(crate) log: Lines,
     pub(crate) notified: Lines,
+    notify_path: PathBuf,
     logging: Option<JoinHandle<()>>,
 }
 
 impl Daemon {
     /// Starts the binary; nothing is waited for.
     pub(crate) fn launch(config: &Path, folder: &Path, socket: &Path) -> Self {
+        Self::launch_under(&[], config, folder, socket)
+    }
+
+    /// The same, within another program.
+    pub(crate) fn launch_under(around: &[&str], config: &Path, folder: &Path, socket: &Path) -> Self {
         let notify_path = folder.join("notify");
         let _ = fs::remove_file(&notify_path);
         let notify = UnixDatagram::bind(&notify_path).expect("a socket for notifications");
@@ -215,13 +269,17 @@ impl Daemon {
         let (sink, log) = (notified.clone(), Lines::default());
         thread::spawn(move || {
             let mut buffer = [0; 4096];
-            while let Ok(length) = notify.recv(&mut buffer) {
+            // Nothing at all is what its end is told with.
+            while let Ok(length @ 1..) = notify.recv(&mut buffer) {
                 for line in String::from_utf8_lossy(&buffer[..length]).lines() {
                     sink.push(line.to_owned());
                 }
             }
         });
-        let mut child = Command::new(env!("CARGO_BIN_EXE_ecobee-tokend"))
+        let daemon = binary().as_os_str();
+        let mut words = around.iter().map(OsStr::new).chain([daemon]);
+        let mut child = Command::new(words.next().unwrap_or(daemon))
+            .args(words)
             .arg("--config")
             .arg(config)
             .env("NOTIFY_SOCKET", &notify_path)
@@ -239,7 +297,7 @@ impl Daemon {
                 sink.push(line);
             }
         });
-        Self { child, socket: socket.to_owned(), log, notified, logging: Some(logging) }
+        Self { child, socket: socket.to_owned(), log, notified, notify_path, logging: Some(logging) }
     }
 
     pub(crate) fn pid(&self) -> u32 {
@@ -333,6 +391,7 @@ impl Drop for Daemon {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+        let _ = UnixDatagram::unbound().and_then(|sender| sender.send_to(&[], &self.notify_path));
         if thread::panicking() {
             let told = self.log.all();
             let telling: Vec<_> = told.iter().filter(|line| !line.contains("what=Status")).collect();
