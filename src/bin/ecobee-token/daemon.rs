@@ -1,0 +1,324 @@
+//! What is asked of the daemon, and what its answers mean.
+
+use std::borrow::Cow;
+use std::io::{self, Write};
+use std::path::Path;
+use std::time::Duration;
+
+use serde::Deserialize;
+use zeroize::Zeroizing;
+
+use crate::args::Terms;
+use crate::door::Door;
+use crate::failure::{Exit, Failure};
+use crate::http::{self, Answer, NoAnswer};
+use crate::words::{Length, harmless, harmless_json};
+
+/// So long the daemon lets a request wait that names no bound of its own.
+const USUAL_WAIT: Duration = Duration::from_secs(30);
+
+/// An answer may come so much later than the daemon promised: machines are slow at times.
+const MARGIN: Duration = Duration::from_secs(10);
+
+/// More than a token of 64 KiB takes, written as JSON.
+const TOKEN_LIMIT: usize = 512 * 1024;
+
+/// Thousands of accounts.
+const STATUS_LIMIT: usize = 16 * 1024 * 1024;
+
+/// The daemon, as one account's client meets it.
+#[derive(Debug)]
+pub(crate) struct Daemon {
+    door: Door,
+    account: Option<String>,
+}
+
+/// A PIN that waits to be entered.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
+pub(crate) struct Pin {
+    #[serde(rename = "pin")]
+    pub(crate) letters: String,
+    pub(crate) enter_at: String,
+    pub(crate) expires_in: u64,
+    #[serde(default)]
+    pub(crate) expires_at: String,
+}
+
+/// What the daemon said: a document that can be printed as it is.
+#[derive(Debug)]
+pub(crate) struct Document {
+    /// One JSON text and a newline, harmless to a terminal.
+    pub(crate) text: Zeroizing<String>,
+}
+
+/// Where a PIN stands.
+#[derive(Debug)]
+pub(crate) enum PinDesk {
+    /// One waits to be entered.
+    Waiting(Pin, Document),
+    /// None does.
+    Empty,
+}
+
+/// The OAuth token object.
+#[derive(Deserialize)]
+struct Token<'a> {
+    #[serde(borrow)]
+    access_token: Cow<'a, str>,
+    #[serde(borrow)]
+    token_type: Cow<'a, str>,
+}
+
+/// RFC 9457, as the daemon fills it.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Problem {
+    code: String,
+    detail: String,
+    pin: Option<String>,
+    enter_at: Option<String>,
+    expires_in: Option<u64>,
+}
+
+impl Daemon {
+    pub(crate) fn new(door: Door, account: Option<String>) -> Self {
+        Self { door, account }
+    }
+
+    /// `GET /token`: the token alone.
+    pub(crate) fn token(&self, terms: Terms) -> Result<Zeroizing<Vec<u8>>, Failure> {
+        let answer = self.lend("GET", "token", terms, None, &[])?;
+        let token = line_of(&answer.body).filter(|token| is_token(token)).ok_or_else(no_token)?;
+        Ok(Zeroizing::new(token.to_vec()))
+    }
+
+    /// `GET /header`: `Authorization: TYPE TOKEN`, without a newline; certainly one header and no more.
+    pub(crate) fn header(&self, terms: Terms) -> Result<Zeroizing<Vec<u8>>, Failure> {
+        let answer = self.lend("GET", "header", terms, None, &[])?;
+        line_of(&answer.body)
+            .filter(|line| {
+                let credentials = line.strip_prefix(b"Authorization: ").unwrap_or_default();
+                let mut words = credentials.split(|byte| *byte == b' ');
+                words.clone().count() == 2 && words.all(is_token)
+            })
+            .map(|line| Zeroizing::new(line.to_vec()))
+            .ok_or_else(no_token)
+    }
+
+    /// `GET /token` for the whole token object.
+    pub(crate) fn token_object(&self, terms: Terms) -> Result<Grant, Failure> {
+        Grant::read(&self.lend("GET", "token", terms, Some(JSON), &[])?)
+    }
+
+    /// `POST /refresh`.
+    pub(crate) fn refresh(&self, terms: Terms) -> Result<Grant, Failure> {
+        Grant::read(&self.lend("POST", "refresh", terms, Some(JSON), &[])?)
+    }
+
+    /// `POST /token/rejected`.
+    pub(crate) fn rejected(&self, token: &[u8], terms: Terms) -> Result<Grant, Failure> {
+        Grant::read(&self.lend("POST", "token/rejected", terms, Some(JSON), token)?)
+    }
+
+    /// `POST /authorize`.
+    pub(crate) fn authorize(&self, terms: Terms) -> Result<(Pin, Document), Failure> {
+        pin_of(&self.lend("POST", "authorize", terms, Some(JSON), &[])?)
+    }
+
+    /// `GET /pin`.
+    pub(crate) fn pin(&self) -> Result<PinDesk, Failure> {
+        let answer = self.ask("GET", &self.target("pin"), MARGIN, Some(JSON), &[], TOKEN_LIMIT)?;
+        if answer.status == 404 && Problem::read(&answer).code == "no-pin" {
+            return Ok(PinDesk::Empty);
+        }
+        pin_of(&good(answer)?).map(|(pin, document)| PinDesk::Waiting(pin, document))
+    }
+
+    /// `GET /status`, of all accounts or of the one that was named.
+    pub(crate) fn status(&self) -> Result<Document, Failure> {
+        let answer = self.ask("GET", &self.target("status"), MARGIN, Some(JSON), &[], STATUS_LIMIT)?;
+        Document::read(&good(answer)?.body)
+    }
+
+    /// The account that was named.
+    pub(crate) fn account(&self) -> Option<&str> {
+        self.account.as_deref()
+    }
+
+    fn target(&self, what: &str) -> String {
+        match &self.account {
+            Some(name) => format!("/accounts/{name}/{what}"),
+            None => format!("/{what}"),
+        }
+    }
+
+    /// Asks for something that takes terms.
+    fn lend(
+        &self,
+        method: &str,
+        what: &str,
+        terms: Terms,
+        accept: Option<&str>,
+        body: &[u8],
+    ) -> Result<Answer, Failure> {
+        let said: Vec<_> = [("min_ttl", terms.min_ttl), ("wait", terms.wait)]
+            .into_iter()
+            .filter_map(|(name, length)| length.map(|length| format!("{name}={}", length.as_secs())))
+            .collect();
+        let mut target = self.target(what);
+        if !said.is_empty() {
+            target = format!("{target}?{}", said.join("&"));
+        }
+        let patience = terms.wait.unwrap_or(USUAL_WAIT).saturating_add(MARGIN);
+        good(self.ask(method, &target, patience, accept, body, TOKEN_LIMIT)?)
+    }
+
+    fn ask(
+        &self,
+        method: &str,
+        target: &str,
+        patience: Duration,
+        accept: Option<&str>,
+        body: &[u8],
+        limit: usize,
+    ) -> Result<Answer, Failure> {
+        let line = self.door.open(patience)?;
+        let request = http::request(method, target, accept, body);
+        match (&line.stream).write_all(&request) {
+            // Who is turned away at the door is told why before the request is read.
+            Err(error)
+                if matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset) => {}
+            sent => sent.map_err(|error| unanswered(&line.path, &error.into(), patience))?,
+        }
+        http::receive(&line, limit).map_err(|why| unanswered(&line.path, &why, patience))
+    }
+}
+
+const JSON: &str = "application/json";
+
+/// An access token in its token object.
+#[derive(Debug)]
+pub(crate) struct Grant {
+    pub(crate) object: Document,
+    pub(crate) token: Zeroizing<Vec<u8>>,
+    pub(crate) header: Zeroizing<Vec<u8>>,
+}
+
+impl Grant {
+    fn read(answer: &Answer) -> Result<Self, Failure> {
+        let object = Document::read(&answer.body)?;
+        let token: Token<'_> = serde_json::from_slice(&answer.body).map_err(|_| no_token())?;
+        if !is_token(token.access_token.as_bytes()) || !is_token(token.token_type.as_bytes()) {
+            return Err(no_token());
+        }
+        let header = format!("Authorization: {} {}", token.token_type, token.access_token);
+        Ok(Self {
+            object,
+            token: Zeroizing::new(token.access_token.as_bytes().to_vec()),
+            header: Zeroizing::new(header.into_bytes()),
+        })
+    }
+}
+
+impl Document {
+    fn read(body: &[u8]) -> Result<Self, Failure> {
+        serde_json::from_slice::<serde::de::IgnoredAny>(body)
+            .ok()
+            .and_then(|_| str::from_utf8(body).ok())
+            .map(|text| Self { text: Zeroizing::new(harmless_json(text.trim_end()) + "\n") })
+            .ok_or_else(|| garbled("it is not JSON"))
+    }
+}
+
+impl Problem {
+    fn read(answer: &Answer) -> Self {
+        serde_json::from_slice(&answer.body).unwrap_or_default()
+    }
+}
+
+fn pin_of(answer: &Answer) -> Result<(Pin, Document), Failure> {
+    let document = Document::read(&answer.body)?;
+    let pin: Pin = serde_json::from_slice(&answer.body).map_err(|_| garbled("there is no PIN in it"))?;
+    Ok((pin, document))
+}
+
+/// The only line of a body, without its end.
+fn line_of(body: &[u8]) -> Option<&[u8]> {
+    let line = body.strip_suffix(b"\n").unwrap_or(body);
+    let line = line.strip_suffix(b"\r").unwrap_or(line);
+    (!line.is_empty()).then_some(line)
+}
+
+/// Visible ASCII without spaces: whatever a token is made of, and nothing that could end a header.
+pub(crate) fn is_token(text: &[u8]) -> bool {
+    !text.is_empty() && text.iter().all(u8::is_ascii_graphic)
+}
+
+fn no_token() -> Failure {
+    garbled("there is no token in it")
+}
+
+pub(crate) fn garbled(what: &str) -> Failure {
+    Failure::new(
+        Exit::Other,
+        format!("the daemon's answer makes no sense: {what}; does ecobee-tokend listen there?"),
+    )
+}
+
+fn unanswered(path: &Path, why: &NoAnswer, patience: Duration) -> Failure {
+    let at = harmless(&path.to_string_lossy());
+    match why {
+        NoAnswer::TooLate => Failure::new(
+            Exit::NotNow,
+            format!("no answer from the daemon at {at} within {}; it may hang", Length(patience)),
+        ),
+        NoAnswer::CutShort => Failure::new(
+            Exit::NotNow,
+            format!("the daemon at {at} hung up before it had answered; it may be restarting, so try again"),
+        ),
+        NoAnswer::Garbled(what) => garbled(what),
+        NoAnswer::Broken(error) => Failure::new(Exit::Other, format!("{at}: {error}")),
+    }
+}
+
+/// The answer, if it is a success; else what it says, in words and a status.
+fn good(answer: Answer) -> Result<Answer, Failure> {
+    if answer.status == 200 {
+        return Ok(answer);
+    }
+    let problem = Problem::read(&answer);
+    let detail = match harmless(&problem.detail) {
+        empty if empty.is_empty() => format!("the daemon answers with HTTP status {}", answer.status),
+        detail => detail,
+    };
+    let again = match answer.retry_after {
+        Some(seconds) => format!(" Try again in {}.", Length(Duration::from_secs(seconds))),
+        None => String::new(),
+    };
+    Err(match problem.code.as_str() {
+        "authorization-required" => match (problem.pin, problem.enter_at, problem.expires_in) {
+            (Some(letters), Some(enter_at), Some(expires_in)) => {
+                let pin = Pin { letters, enter_at, expires_in, expires_at: String::new() };
+                Failure::new(Exit::PinWanted, format!("a person must {}", pin.errand()))
+            }
+            _ => Failure::new(Exit::PinWanted, detail),
+        },
+        "token-unavailable" => Failure::new(Exit::NotNow, format!("no token just now: {detail}{again}")),
+        "too-many-requests" => Failure::new(Exit::NotNow, format!("not now: {detail}{again}")),
+        "forbidden" => Failure::new(Exit::NotAllowed, format!("not allowed: {detail}")),
+        "unknown-account" | "account-required" | "min-ttl-too-long" | "invalid-request" => {
+            Failure::new(Exit::Usage, detail)
+        }
+        "no-pin" => Failure::new(Exit::NotNow, detail),
+        _ => Failure::new(Exit::Other, detail),
+    })
+}
+
+impl Pin {
+    /// What a person is to do, in one line: `enter PIN ABCD-EFGH at ecobee.com, My Apps, within 8m59s`.
+    pub(crate) fn errand(&self) -> String {
+        let (pin, place) = (harmless(&self.letters), harmless(&self.enter_at));
+        let left = Length(Duration::from_secs(self.expires_in));
+        format!("enter PIN {pin} at {place}, within {left}")
+    }
+}
