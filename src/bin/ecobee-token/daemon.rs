@@ -1,17 +1,16 @@
 //! What is asked of the daemon, and what its answers mean.
 
-use std::borrow::Cow;
 use std::io::{self, Write};
 use std::path::Path;
 use std::time::Duration;
 
-use serde::Deserialize;
 use zeroize::Zeroizing;
 
 use crate::args::Terms;
 use crate::door::Door;
 use crate::failure::{Exit, Failure};
 use crate::http::{self, Answer, NoAnswer};
+use crate::json::{self, Value};
 use crate::words::{Length, harmless, harmless_json};
 
 /// So long the daemon lets a request wait that names no bound of its own.
@@ -34,20 +33,19 @@ pub(crate) struct Daemon {
 }
 
 /// A PIN that waits to be entered.
-#[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Pin {
-    #[serde(rename = "pin")]
     pub(crate) letters: String,
     pub(crate) enter_at: String,
     pub(crate) expires_in: u64,
-    #[serde(default)]
     pub(crate) expires_at: String,
 }
 
-/// What the daemon said: a document that can be printed as it is.
+/// What the daemon said.
 #[derive(Debug)]
 pub(crate) struct Document {
-    /// One JSON text and a newline, harmless to a terminal.
+    pub(crate) value: Value,
+    /// One JSON text and a newline, harmless to a terminal, that can be printed as it is.
     pub(crate) text: Zeroizing<String>,
 }
 
@@ -58,26 +56,6 @@ pub(crate) enum PinDesk {
     Waiting(Pin, Document),
     /// None does.
     Empty,
-}
-
-/// The OAuth token object.
-#[derive(Deserialize)]
-struct Token<'a> {
-    #[serde(borrow)]
-    access_token: Cow<'a, str>,
-    #[serde(borrow)]
-    token_type: Cow<'a, str>,
-}
-
-/// RFC 9457, as the daemon fills it.
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct Problem {
-    code: String,
-    detail: String,
-    pin: Option<String>,
-    enter_at: Option<String>,
-    expires_in: Option<u64>,
 }
 
 impl Daemon {
@@ -128,7 +106,7 @@ impl Daemon {
     /// `GET /pin`.
     pub(crate) fn pin(&self) -> Result<PinDesk, Failure> {
         let answer = self.ask("GET", &self.target("pin"), MARGIN, Some(JSON), &[], TOKEN_LIMIT)?;
-        if answer.status == 404 && Problem::read(&answer).code == "no-pin" {
+        if answer.status == 404 && value_of(&answer).text("code") == Some("no-pin") {
             return Ok(PinDesk::Empty);
         }
         pin_of(&good(answer)?).map(|(pin, document)| PinDesk::Waiting(pin, document))
@@ -207,38 +185,32 @@ pub(crate) struct Grant {
 impl Grant {
     fn read(answer: &Answer) -> Result<Self, Failure> {
         let object = Document::read(&answer.body)?;
-        let token: Token<'_> = serde_json::from_slice(&answer.body).map_err(|_| no_token())?;
-        if !is_token(token.access_token.as_bytes()) || !is_token(token.token_type.as_bytes()) {
+        let member = |name| object.value.text(name).filter(|text| is_token(text.as_bytes()));
+        let (Some(token), Some(kind)) = (member("access_token"), member("token_type")) else {
             return Err(no_token());
-        }
-        let header = format!("Authorization: {} {}", token.token_type, token.access_token);
-        Ok(Self {
-            object,
-            token: Zeroizing::new(token.access_token.as_bytes().to_vec()),
-            header: Zeroizing::new(header.into_bytes()),
-        })
+        };
+        let header = Zeroizing::new(format!("Authorization: {kind} {token}").into_bytes());
+        Ok(Self { token: Zeroizing::new(token.as_bytes().to_vec()), header, object })
     }
 }
 
 impl Document {
     fn read(body: &[u8]) -> Result<Self, Failure> {
-        serde_json::from_slice::<serde::de::IgnoredAny>(body)
-            .ok()
-            .and_then(|_| str::from_utf8(body).ok())
-            .map(|text| Self { text: Zeroizing::new(harmless_json(text.trim_end()) + "\n") })
-            .ok_or_else(|| garbled("it is not JSON"))
+        let text = str::from_utf8(body).map(str::trim_end);
+        let found = text.ok().and_then(|text| Some((json::read(text)?, text)));
+        let (value, text) = found.ok_or_else(|| garbled("it is not JSON"))?;
+        Ok(Self { value, text: Zeroizing::new(harmless_json(text) + "\n") })
     }
 }
 
-impl Problem {
-    fn read(answer: &Answer) -> Self {
-        serde_json::from_slice(&answer.body).unwrap_or_default()
-    }
+/// The body as JSON; nothing in particular where it is none.
+fn value_of(answer: &Answer) -> Value {
+    str::from_utf8(&answer.body).ok().and_then(json::read).unwrap_or(Value::Other)
 }
 
 fn pin_of(answer: &Answer) -> Result<(Pin, Document), Failure> {
     let document = Document::read(&answer.body)?;
-    let pin: Pin = serde_json::from_slice(&answer.body).map_err(|_| garbled("there is no PIN in it"))?;
+    let pin = Pin::read(&document.value).ok_or_else(|| garbled("there is no PIN in it"))?;
     Ok((pin, document))
 }
 
@@ -286,8 +258,8 @@ fn good(answer: Answer) -> Result<Answer, Failure> {
     if answer.status == 200 {
         return Ok(answer);
     }
-    let problem = Problem::read(&answer);
-    let detail = match harmless(&problem.detail) {
+    let problem = value_of(&answer);
+    let detail = match harmless(problem.text("detail").unwrap_or_default()) {
         empty if empty.is_empty() => format!("the daemon answers with HTTP status {}", answer.status),
         detail => detail,
     };
@@ -295,13 +267,10 @@ fn good(answer: Answer) -> Result<Answer, Failure> {
         Some(seconds) => format!(" Try again in {}.", Length(Duration::from_secs(seconds))),
         None => String::new(),
     };
-    Err(match problem.code.as_str() {
-        "authorization-required" => match (problem.pin, problem.enter_at, problem.expires_in) {
-            (Some(letters), Some(enter_at), Some(expires_in)) => {
-                let pin = Pin { letters, enter_at, expires_in, expires_at: String::new() };
-                Failure::new(Exit::PinWanted, format!("a person must {}", pin.errand()))
-            }
-            _ => Failure::new(Exit::PinWanted, detail),
+    Err(match problem.text("code").unwrap_or_default() {
+        "authorization-required" => match Pin::read(&problem) {
+            Some(pin) => Failure::new(Exit::PinWanted, format!("a person must {}", pin.errand())),
+            None => Failure::new(Exit::PinWanted, detail),
         },
         "token-unavailable" => Failure::new(Exit::NotNow, format!("no token just now: {detail}{again}")),
         "too-many-requests" => Failure::new(Exit::NotNow, format!("not now: {detail}{again}")),
@@ -315,6 +284,16 @@ fn good(answer: Answer) -> Result<Answer, Failure> {
 }
 
 impl Pin {
+    /// The PIN that an object tells of.
+    pub(crate) fn read(object: &Value) -> Option<Self> {
+        Some(Self {
+            letters: object.text("pin")?.to_owned(),
+            enter_at: object.text("enter_at")?.to_owned(),
+            expires_in: object.whole("expires_in")?,
+            expires_at: object.text("expires_at").unwrap_or_default().to_owned(),
+        })
+    }
+
     /// What a person is to do, in one line: `enter PIN ABCD-EFGH at ecobee.com, My Apps, within 8m59s`.
     pub(crate) fn errand(&self) -> String {
         let (pin, place) = (harmless(&self.letters), harmless(&self.enter_at));

@@ -5,6 +5,7 @@
 //! args       the command line
 //! door       which socket; what to say when nobody opens
 //! http       one request, one answer
+//! json       what stands in an answer
 //! daemon     what is asked, and what the answers mean
 //! errands    a token printed, reported, or handed to another program
 //! pin        a PIN shown and followed until it is entered
@@ -25,6 +26,7 @@ mod door;
 mod errands;
 mod failure;
 mod http;
+mod json;
 mod letters;
 mod pin;
 mod status;

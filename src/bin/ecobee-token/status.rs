@@ -1,15 +1,13 @@
 //! How the accounts are: a table for people, the daemon's own JSON for programs.
 
-use std::collections::BTreeMap;
 use std::thread;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
-
-use serde::Deserialize;
 
 use crate::args::{Form, Stay};
 use crate::calendar::epoch;
 use crate::daemon::{Daemon, Document, Pin, garbled};
 use crate::failure::Failure;
+use crate::json::Value;
 use crate::terminal::{self, Style};
 use crate::words::{Length, harmless};
 
@@ -24,30 +22,18 @@ const RED: &str = "31";
 const GREEN: &str = "32";
 const YELLOW: &str = "33";
 
-/// The accounts by name.
-type Accounts = BTreeMap<String, Account>;
+/// The accounts and their names, in the daemon's order.
+type Accounts = Vec<(String, Account)>;
 
-#[derive(Deserialize)]
-struct Everything {
-    accounts: Accounts,
-}
-
-#[derive(Deserialize)]
 struct Account {
     state: String,
-    #[serde(default)]
     token: Option<Times>,
-    #[serde(default)]
     pin: Option<Pin>,
-    #[serde(default)]
     failures: u64,
-    #[serde(default)]
     last_error: Option<String>,
-    #[serde(default)]
     last_refresh_at: Option<String>,
 }
 
-#[derive(Deserialize)]
 struct Times {
     expires_at: String,
     refresh_at: String,
@@ -85,11 +71,16 @@ pub(crate) fn show(daemon: &Daemon, stay: Stay, form: Form) -> Result<(), Failur
 fn look(daemon: &Daemon) -> Result<(Document, Accounts), Failure> {
     let document = daemon.status()?;
     let accounts = match daemon.account() {
-        Some(name) => serde_json::from_str(&document.text).map(|account| [(name.to_owned(), account)].into()),
-        None => serde_json::from_str(&document.text).map(|everything: Everything| everything.accounts),
+        Some(name) => Account::read(&document.value).map(|account| vec![(name.to_owned(), account)]),
+        None => document.value.member("accounts").and_then(all),
     };
-    let accounts = accounts.map_err(|_| garbled("there is no status in it"))?;
+    let accounts = accounts.ok_or_else(|| garbled("there is no status in it"))?;
     Ok((document, accounts))
+}
+
+fn all(accounts: &Value) -> Option<Accounts> {
+    let Value::Object(members) = accounts else { return None };
+    members.iter().map(|(name, account)| Some((name.to_string(), Account::read(account)?))).collect()
 }
 
 /// What stands on it, and for how long.
@@ -156,6 +147,25 @@ type Cell = (String, &'static str);
 const GAP: usize = 2;
 
 impl Account {
+    fn read(object: &Value) -> Option<Self> {
+        let text = |name| object.text(name).map(str::to_owned);
+        let times = |token: &Value| {
+            Some(Times {
+                expires_at: token.text("expires_at")?.to_owned(),
+                refresh_at: token.text("refresh_at")?.to_owned(),
+                expires_in: token.whole("expires_in")?,
+            })
+        };
+        Some(Self {
+            state: text("state")?,
+            token: object.member("token").and_then(times),
+            pin: object.member("pin").and_then(Pin::read),
+            failures: object.whole("failures").unwrap_or_default(),
+            last_error: text("last_error"),
+            last_refresh_at: text("last_refresh_at"),
+        })
+    }
+
     fn cells(&self, name: &str) -> Vec<Cell> {
         let now = self.now();
         let (token, next) = match &self.token {
@@ -270,7 +280,8 @@ mod tests {
     const PLAIN: Style = Style { moving: false, colour: false };
 
     fn accounts(json: &str) -> Accounts {
-        serde_json::from_str::<Everything>(json).expect("a status").accounts
+        let status = crate::json::read(json).expect("JSON");
+        status.member("accounts").and_then(all).expect("a status")
     }
 
     const TWO: &str = r#"{"version": "9", "accounts": {
