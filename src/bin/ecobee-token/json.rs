@@ -226,7 +226,7 @@ mod tests {
         }
     }
 
-    /// serde_json refuses numbers too large for a double, which nothing here is concerned with.
+    /// `serde_json` refuses numbers too large for a double, which nothing here is concerned with.
     fn agree(text: &str) -> bool {
         match (read(text), serde_json::from_str::<serde_json::Value>(text)) {
             (Some(ours), Ok(theirs)) => same(&ours, &theirs),
