@@ -1,12 +1,19 @@
 //! Where the diary goes: the journal, a terminal, or JSON lines.
+//!
+//! In the journal each line has its priority, and its fields under their own names in capitals: `ACCOUNT=home`,
+//! `STATE=authorized`. For people, an account's name begins the sentence already, so the two are left out there.
 
 use std::fmt;
 use std::io::{self, IsTerminal};
+use std::os::fd::AsFd;
 
 use jiff::{Timestamp, tz::TimeZone};
+use tracing::field::{Field, Visit};
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::Layer;
+use tracing_subscriber::field::RecordFields;
 use tracing_subscriber::filter::Targets;
+use tracing_subscriber::fmt::FormatFields;
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::time::FormatTime;
 use tracing_subscriber::layer::SubscriberExt;
@@ -50,16 +57,69 @@ impl FormatTime for LocalTime {
     }
 }
 
+/// A sentence and its fields, but for those that the sentence begins with anyway.
+struct Sentence;
+
+impl<'writer> FormatFields<'writer> for Sentence {
+    fn format_fields<R: RecordFields>(&self, writer: Writer<'writer>, fields: R) -> fmt::Result {
+        let mut words = Words { writer, outcome: Ok(()), first: true };
+        fields.record(&mut words);
+        words.outcome
+    }
+}
+
+struct Words<'writer> {
+    writer: Writer<'writer>,
+    outcome: fmt::Result,
+    first: bool,
+}
+
+impl Visit for Words<'_> {
+    fn record_str(&mut self, field: &Field, value: &str) {
+        self.record_debug(field, &value);
+    }
+
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        if self.outcome.is_err() || matches!(field.name(), "account" | "state") {
+            return;
+        }
+        let space = if std::mem::take(&mut self.first) { "" } else { " " };
+        let (name, equals) = if field.name() == "message" { ("", "") } else { (field.name(), "=") };
+        self.outcome = write!(self.writer, "{space}{name}{equals}{}", OnOneLine(&format!("{value:?}")));
+    }
+}
+
+/// Whatever comes from elsewhere cannot begin a line of its own, nor command a terminal.
+struct OnOneLine<'a>(&'a str);
+
+impl fmt::Display for OnOneLine<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.chars().try_for_each(|c| {
+            if c.is_control() { write!(f, "{}", c.escape_debug()) } else { fmt::Write::write_char(f, c) }
+        })
+    }
+}
+
+/// Whether standard error goes to the journal: `JOURNAL_STREAM` names the stream that systemd made of it, but it is
+/// handed on to programs whose standard error goes elsewhere (systemd.exec(5)).
+pub fn stderr_is_journal() -> bool {
+    let Some(stream) = std::env::var_os("JOURNAL_STREAM") else { return false };
+    rustix::fs::fstat(io::stderr().as_fd())
+        .is_ok_and(|stderr| stream.to_str() == Some(&format!("{}:{}", stderr.st_dev, stderr.st_ino)))
+}
+
 /// Opens the log. `RUST_LOG` filters it; the default is `info`.
 pub fn start(format: LogFormat) {
     let (filter, complaint) = filter();
     let journal = match format {
         LogFormat::Journal => true,
-        LogFormat::Auto => std::env::var_os("JOURNAL_STREAM").is_some() && !io::stderr().is_terminal(),
+        LogFormat::Auto => stderr_is_journal(),
         LogFormat::Text | LogFormat::Json => false,
     };
     let layer = match (journal.then(tracing_journald::layer), format) {
-        (Some(Ok(layer)), _) => layer.with_syslog_identifier("ecobee-tokend".to_owned()).boxed(),
+        (Some(Ok(layer)), _) => {
+            layer.with_field_prefix(None).with_syslog_identifier("ecobee-tokend".to_owned()).boxed()
+        }
         (_, LogFormat::Json) => {
             tracing_subscriber::fmt::layer().json().flatten_event(true).with_writer(io::stderr).boxed()
         }
@@ -69,6 +129,7 @@ pub fn start(format: LogFormat) {
                 .with_timer(LocalTime)
                 .with_ansi(colours)
                 .with_target(false)
+                .fmt_fields(Sentence)
                 .with_writer(io::stderr)
                 .boxed()
         }
@@ -79,13 +140,68 @@ pub fn start(format: LogFormat) {
     }
 }
 
+/// The parts of this program whose words a filter may name.
+const TARGETS: [&str; 6] = ["ecobee_tokend", "hyper", "hyper_util", "hyper_rustls", "rustls", "mio"];
+
 fn filter() -> (Targets, Option<String>) {
     let usual = Targets::new().with_default(LevelFilter::INFO);
-    match std::env::var("RUST_LOG") {
-        Ok(text) if !text.trim().is_empty() => match text.parse() {
-            Ok(filter) => (filter, None),
-            Err(error) => (usual, Some(format!("RUST_LOG is no log filter ({error}); logging at info"))),
-        },
-        Ok(_) | Err(_) => (usual, None),
+    let asked = std::env::var_os("RUST_LOG").unwrap_or_default();
+    let asked = asked.to_string_lossy();
+    if asked.trim().is_empty() {
+        return (usual, None);
+    }
+    match read_filter(&asked) {
+        Ok(filter) => (filter, None),
+        Err(why) => (usual, Some(format!("RUST_LOG is no log filter: {why}; logging at info"))),
+    }
+}
+
+/// A filter takes any word for the name of a part of the program, and a misspelt one would silence the log.
+fn read_filter(asked: &str) -> Result<Targets, String> {
+    for directive in asked.split(',').map(str::trim).filter(|directive| !directive.is_empty()) {
+        let target = match directive.split_once('=') {
+            Some((target, _)) => target,
+            None if directive.parse::<LevelFilter>().is_ok() => continue,
+            None => directive,
+        };
+        let part = target.split("::").next().unwrap_or(target);
+        if !TARGETS.contains(&part) {
+            return Err(format!(
+                "{directive:?} is neither a level (error, warn, info, debug, trace, off) nor names a part of this \
+                 program, as ecobee_tokend=debug does"
+            ));
+        }
+    }
+    asked.parse().map_err(|error| format!("{error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use tracing::Level;
+
+    use super::read_filter;
+
+    #[test]
+    fn levels_and_parts_of_the_program_make_a_filter() {
+        for (asked, at_debug) in [
+            ("debug", true),
+            ("WARN", false),
+            ("off", false),
+            ("info,ecobee_tokend=debug", true),
+            ("ecobee_tokend::socket=trace, warn", false),
+            ("ecobee_tokend", true),
+            ("hyper=debug,debug", true),
+        ] {
+            let filter = read_filter(asked).unwrap_or_else(|why| panic!("{asked}: {why}"));
+            assert_eq!(filter.would_enable("ecobee_tokend::keeper", &Level::DEBUG), at_debug, "{asked}");
+        }
+    }
+
+    #[test]
+    fn what_would_silence_the_log_by_mistake_is_no_filter() {
+        for asked in ["inof", "ecobee-tokend=debug", "garbage,=", "ecobee_tokend=loud", "info;debug", "[x]=1"]
+        {
+            assert!(read_filter(asked).is_err(), "{asked}");
+        }
     }
 }
