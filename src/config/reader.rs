@@ -215,7 +215,9 @@ impl<'a> Entry<'a> {
         let wanted = if *range.end() == duration::LONGEST {
             format!("a duration of {least} or more, such as \"24h\"")
         } else {
-            format!("a duration from {least} to {}, such as \"{least}\"", duration::Shown(*range.end()))
+            let usual = Duration::from_secs(10 * 60);
+            let example = duration::Shown(if range.contains(&usual) { usual } else { *range.start() });
+            format!("a duration from {least} to {}, such as \"{example}\"", duration::Shown(*range.end()))
         };
         self.text(wanted, |text| duration::parse(text).filter(|duration| range.contains(duration)))
     }

@@ -234,7 +234,11 @@ impl Answer<'_> {
 
     fn sentence(&self, what: &str) -> String {
         let Reply { status, .. } = self.reply;
-        format!("{} answered HTTP {} {what}", self.host, status.as_u16()).trim_end().to_owned()
+        let mut sentence = format!("{} answered HTTP {} {what}", self.host, status.as_u16()).trim_end().to_owned();
+        if *status == hyper::StatusCode::NOT_FOUND {
+            sentence.push_str(" (is ecobee.url in the configuration right?)");
+        }
+        sentence
     }
 
     fn trouble(&self, reason: String, rotated: Option<Secret>) -> Outcome {
@@ -501,6 +505,11 @@ mod tests {
             (500, "{}", "ecobee answered HTTP 500 without naming an error"),
             (500, r#"{"error": 5}"#, "ecobee answered HTTP 500 without naming an error"),
             (500, r#"{"status": {"code": 2, "message": "Revoked."}}"#, "ecobee answered HTTP 500: Revoked."),
+            (
+                404,
+                "<a>lost</a>",
+                "ecobee answered HTTP 404 with an HTML page (is ecobee.url in the configuration right?)",
+            ),
             (301, "<a>moved</a>", "ecobee answered HTTP 301 which is a redirect and not followed"),
         ] {
             for call in [Call::Authorize, Call::Poll, Call::Refresh] {

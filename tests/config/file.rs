@@ -132,7 +132,7 @@ fn a_value_of_the_wrong_kind_is_shown_beside_what_is_wanted() {
     );
     assert_eq!(
         refusal("[refresh]\nahead = 600"),
-        "config.toml:2: refresh.ahead: found 600; wanted a duration from 1m to 30m, such as \"1m\""
+        "config.toml:2: refresh.ahead: found 600; wanted a duration from 1m to 30m, such as \"10m\""
     );
     assert_eq!(refusal("refresh = 1.5"), "config.toml:1: refresh: found 1.5; wanted a table");
     assert_eq!(refusal("[[accounts.home]]"), "config.toml:1: accounts.home: found a list; wanted a table");

@@ -43,8 +43,9 @@ fn ecobee_is_reached_by_https_anywhere_and_by_http_on_this_computer_only() {
     }
     assert_eq!(
         refusal("[ecobee]\nurl = \"http://api.ecobee.com\""),
-        "config.toml:2: ecobee.url: found \"http://api.ecobee.com\"; wanted https://HOST[:PORT][/PATH], \
-         or http:// for a loopback address only; no user, no query, no fragment"
+        "config.toml:2: ecobee.url: found \"http://api.ecobee.com\"; wanted https://HOST[:PORT][/PATH] \
+         (http:// would show the API key and the tokens to everyone on the way, so it is for 127.0.0.1, [::1] and \
+         localhost only); no user, no query, no fragment"
     );
 }
 
