@@ -257,6 +257,7 @@ impl Keeper {
             failures: troubles().map(Series::failures).fold(0, u32::saturating_add),
             last_error,
             trouble_since: troubles().filter_map(Series::since).min(),
+            next_try_at: self.next_try_at(),
             last_refresh_at: self
                 .phase
                 .grant()
@@ -264,6 +265,21 @@ impl Keeper {
                 .map(|access| access.issued_at),
             unsaved: self.is_unsaved(),
         }
+    }
+
+    /// When a call that failed is made again.
+    fn next_try_at(&self) -> Option<Moment> {
+        let refresh = match &self.phase {
+            Phase::Retrying { at, .. } | Phase::Refused { at, .. } => Some(*at),
+            Phase::Absent
+            | Phase::Authorized { .. }
+            | Phase::Marking { .. }
+            | Phase::Refreshing { .. }
+            | Phase::Saving { .. } => None,
+        };
+        let refresh = refresh.filter(|_| self.refreshes.failures() > 0);
+        let pin = self.pin_due().filter(|_| self.pins.failures() > 0);
+        [refresh, pin].into_iter().flatten().min()
     }
 
     /// Whether the last save failed and the next has not succeeded yet.

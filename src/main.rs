@@ -1,15 +1,17 @@
 //! The daemon's command line: arguments → settings → run. The only place that exits.
 
 use std::ffi::OsString;
-use std::io::{IsTerminal, Write};
+use std::io::Write;
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use ecobee_tokend::config::{self, ConfigError, Settings, Surroundings};
 use ecobee_tokend::log::{self, LogFormat};
+use ecobee_tokend::socket::SocketError;
 use ecobee_tokend::store::{Forgotten, Store};
-use ecobee_tokend::supervisor;
+use ecobee_tokend::{supervisor, systemd};
 
 const USAGE: &str = "\
 Keeps ecobee's tokens fresh and lends them to local scripts over a Unix socket.
@@ -121,29 +123,25 @@ fn carry_out(command: Command) -> ExitCode {
             ExitCode::SUCCESS
         }
         Deed::CheckConfig => match settings() {
-            Ok(settings) => match supervisor::check(&settings) {
-                Ok(()) => {
-                    println!("{}: good; {} account(s)", settings.source.display(), settings.accounts.len());
-                    ExitCode::SUCCESS
-                }
-                Err(error) => complain(&error, error.exit_status()),
-            },
+            Ok(settings) => check_config(settings),
             Err(error) => complain(&error, EXIT_CONFIG),
         },
         Deed::Forget(name) => match settings() {
             Ok(settings) => forget(&settings, &name),
             Err(error) => complain(&error, EXIT_CONFIG),
         },
-        Deed::Run => match settings() {
-            Ok(settings) => {
-                log::start(command.log_format);
-                run(settings)
+        Deed::Run => {
+            // Before anything else is opened, so that no file of ours is taken for a socket of systemd's.
+            let inherited = systemd::inherited();
+            match (settings(), inherited) {
+                (Ok(settings), Ok(inherited)) => {
+                    log::start(command.log_format);
+                    run(settings, inherited)
+                }
+                (Err(error), _) => give_up(&error, EXIT_CONFIG),
+                (Ok(_), Err(error)) => give_up(&error, SocketError::EXIT_STATUS),
             }
-            Err(error) => {
-                ecobee_tokend::systemd::status(&error.to_string());
-                complain(&error, EXIT_CONFIG)
-            }
-        },
+        }
     }
 }
 
@@ -156,17 +154,33 @@ fn load(config: Option<&PathBuf>) -> Result<Settings, ConfigError> {
     config::load(&path, &surroundings)
 }
 
+fn check_config(settings: Settings) -> ExitCode {
+    let good = format!("{}: good; {} account(s)", settings.source.display(), settings.accounts.len());
+    match supervisor::check(settings) {
+        Ok(warnings) => {
+            for warning in warnings {
+                eprintln!("ecobee-tokend: warning: {warning}");
+            }
+            println!("{good}");
+            ExitCode::SUCCESS
+        }
+        Err(error) => complain(&error, error.exit_status()),
+    }
+}
+
 fn forget(settings: &Settings, name: &str) -> ExitCode {
-    let forgotten = Store::open(&settings.store.directory).and_then(|(store, _)| store.forget(name));
+    let opened = Store::open(&settings.store.directory);
+    let forgotten = opened.and_then(|(store, _)| Ok((store.forget(name)?, store.accounts()?)));
     match forgotten {
-        Ok(Forgotten::Deleted) => {
+        Ok((Forgotten::Deleted, _)) => {
             println!("{name}: the stored grant is deleted");
             ExitCode::SUCCESS
         }
-        Ok(Forgotten::NothingThere) => {
+        Ok((Forgotten::NothingThere, stored)) => {
+            let directory = settings.store.directory.display();
+            let there = if stored.is_empty() { "nothing".to_owned() } else { stored.join(", ") };
             eprintln!(
-                "ecobee-tokend: {name}: nothing is stored under this name in {}",
-                settings.store.directory.display()
+                "ecobee-tokend: {name}: nothing is stored under this name in {directory}; what is there: {there}"
             );
             ExitCode::from(EXIT_OTHER)
         }
@@ -174,7 +188,7 @@ fn forget(settings: &Settings, name: &str) -> ExitCode {
     }
 }
 
-fn run(settings: Settings) -> ExitCode {
+fn run(settings: Settings, inherited: Vec<OwnedFd>) -> ExitCode {
     // No core file ever: it would hold the tokens.
     if let Err(error) = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable)
     {
@@ -191,16 +205,19 @@ fn run(settings: Settings) -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return complain(&error, EXIT_OTHER),
     };
-    let ran = tokio::task::LocalSet::new().block_on(&runtime, supervisor::run(settings));
+    let ran = tokio::task::LocalSet::new().block_on(&runtime, supervisor::run(settings, inherited));
     // A write that hangs in the kernel must not keep a stopping daemon.
     runtime.shutdown_timeout(Duration::from_secs(1));
     match ran {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            ecobee_tokend::systemd::status(&error.to_string());
-            complain(&error, error.exit_status())
-        }
+        Err(error) => give_up(&error, error.exit_status()),
     }
+}
+
+/// The daemon cannot run: systemd shows why, also once it has ended.
+fn give_up(error: &dyn std::error::Error, status: u8) -> ExitCode {
+    systemd::status(&error.to_string());
+    complain(error, status)
 }
 
 /// Each client costs a descriptor, and the usual soft limit is lower than the number of clients we allow.
@@ -215,7 +232,7 @@ fn raise_descriptor_limit() {
 
 fn complain(error: &dyn std::error::Error, status: u8) -> ExitCode {
     let mut text = format!("ecobee-tokend: {error}\n");
-    if !std::io::stderr().is_terminal() && std::env::var_os("JOURNAL_STREAM").is_some() {
+    if log::stderr_is_journal() {
         // The journal reads the priority from here: 3 is an error.
         text.insert_str(0, "<3>");
     }

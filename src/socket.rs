@@ -56,8 +56,9 @@ use wire::Wire;
 pub trait Lender: 'static {
     /// How the house calls one of its accounts.
     type Account: Copy + 'static;
-    /// An answer that is still to come. Dropping it means that the client hung up.
-    type Waiting: Future<Output = Answer>;
+    /// An answer that is still to come. Dropping it means that the client hung up. `None`: the account is not what it
+    /// was any more, and whoever goes by its name now is to be asked.
+    type Waiting: Future<Output = Option<Answer>>;
 
     /// The account of a plain `/token`; `None` if there are several and no default, or none at all.
     fn default_account(&self) -> Option<Self::Account>;
@@ -71,6 +72,11 @@ pub trait Lender: 'static {
     fn ask(&self, account: Self::Account, ask: Ask) -> Asked<Self::Waiting>;
     /// What anyone may know of the account.
     fn view(&self, account: Self::Account) -> View;
+    /// Whether the house will close soon: no client is to settle down any more, nor to come in where it can as well
+    /// wait for the next house.
+    fn is_leaving(&self) -> bool {
+        false
+    }
     /// The wall time of a moment, in milliseconds since 1970.
     fn wall_millis_of(&self, moment: Moment) -> i64;
     /// The present moment; tests have one of their own.
@@ -110,6 +116,8 @@ pub struct Limits {
     pub stall: Duration,
     /// How long a connection may stay without a request.
     pub idle: Duration,
+    /// How long the end is put off for a request that is still to arrive.
+    pub last_words: Duration,
     /// How long no connection is accepted after one could not be, unless another ends before.
     pub pause: Duration,
 }
@@ -121,6 +129,7 @@ impl Default for Limits {
             connections_a_uid: 1024,
             stall: Duration::from_secs(30),
             idle: Duration::from_secs(300),
+            last_words: Duration::from_secs(2),
             pause: Duration::from_millis(250),
         }
     }
@@ -139,9 +148,18 @@ struct House<L> {
     written_down: Rarely,
 }
 
+impl<L: Lender> House<L> {
+    /// Whether an answer that is given now ends its connection.
+    fn is_last_answer(&self) -> bool {
+        *self.closing.borrow() || self.lender.is_leaving()
+    }
+}
+
 /// Serves all listeners until `stop`; then answers what was asked, closes what is idle, and returns.
 ///
 /// Must run inside a [`tokio::task::LocalSet`]. A socket that was bound here is gone from its path as soon as `stop` is.
+/// At one that was inherited nobody is accepted from the moment that the lender is leaving: whoever comes waits there
+/// for the next daemon.
 pub async fn serve<L: Lender>(
     listeners: Vec<Bound>,
     lender: Rc<L>,
@@ -162,7 +180,7 @@ pub async fn serve<L: Lender>(
     let mut first_timer = pin!(sleep(house.limits.stall));
     let mut failures = 0_u64;
     loop {
-        match next(&listeners, stop.as_mut(), first_timer.as_mut()).await {
+        match next(&listeners, &house, stop.as_mut(), first_timer.as_mut()).await {
             Next::Stop => break,
             Next::Arrived(stream) => {
                 if failures > 0 {
@@ -185,8 +203,6 @@ pub async fn serve<L: Lender>(
         }
     }
     drop(listeners);
-    // What came before the end is answered: give tokio the chance to see what the kernel has already.
-    tokio::task::yield_now().await;
     house.closing.send_replace(true);
     house.seats.all_freed().await;
 }
@@ -198,8 +214,9 @@ enum Next {
     Failed(io::Error),
 }
 
-async fn next(
+async fn next<L: Lender>(
     listeners: &[Bound],
+    house: &House<L>,
     mut stop: Pin<&mut impl Future<Output = ()>>,
     mut first_timer: Pin<&mut Sleep>,
 ) -> Next {
@@ -207,7 +224,8 @@ async fn next(
         if stop.as_mut().poll(context).is_ready() {
             return Poll::Ready(Next::Stop);
         }
-        for bound in listeners {
+        let leaving = house.lender.is_leaving();
+        for bound in listeners.iter().filter(|bound| !(leaving && bound.outlives_us())) {
             match bound.poll_accept(context) {
                 Poll::Ready(Ok(stream)) => return Poll::Ready(Next::Arrived(stream)),
                 Poll::Ready(Err(error)) => return Poll::Ready(Next::Failed(error)),

@@ -175,6 +175,22 @@ impl Store {
         held.saved(account, self.folder.next_image());
         Ok(if file.delete()? { Forgotten::Deleted } else { Forgotten::NothingThere })
     }
+
+    /// The accounts that have a file, in the order of their names.
+    pub fn accounts(&self) -> Result<Vec<String>, StoreError> {
+        let path = &self.folder.path;
+        let entries = std::fs::read_dir(path).map_err(|error| StoreError::Refused {
+            path: path.clone(),
+            doing: Doing::Read,
+            error,
+        })?;
+        let mut names: Vec<String> = entries
+            .filter_map(|entry| entry.ok()?.file_name().to_str()?.strip_suffix(".json").map(str::to_owned))
+            .filter(|name| AccountFile::new(path, name).is_ok())
+            .collect();
+        names.sort_unstable();
+        Ok(names)
+    }
 }
 
 impl Fetched {

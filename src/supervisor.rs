@@ -7,37 +7,41 @@
 //! Only here is an [`Action`](crate::keeper::Action) carried out, and only here is the watchdog fed.
 
 mod diary;
+mod fittings;
 mod house;
+mod reload;
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fmt;
+use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::time::Duration;
 
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::sync::oneshot;
-use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep_until, timeout};
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep_until};
 
+use fittings::{Fittings, socket_group};
 pub use house::Desk;
-use house::{Account, Happening, House};
+use house::{Happening, House};
+use reload::{Doors, Prepared, needs_restart};
 
-use crate::clock::{self, Alarm, Reading};
-use crate::config::{self, Principal, Settings};
-use crate::ecobee::Client;
-use crate::keeper::{Event, Keeper, Policy};
-use crate::people::{self, Allowed};
+use crate::clock::{Alarm, Reading};
+use crate::config::Settings;
+use crate::keeper::Event;
 use crate::signals::{Signals, Wish};
-use crate::socket::{self, SocketError};
-use crate::store::{Fingerprint, Store, StoreError};
+use crate::socket::{self, Bound, SocketError};
+use crate::store::{Store, StoreError};
 use crate::systemd;
 
 /// A stopping daemon tries so long to save what could not be saved before, and takes so much longer than
 /// `request-timeout` for a call in flight and its saving.
 const STOP_ALLOWANCE: Duration = Duration::from_secs(10);
 
-/// The time that clients have to take their last answers.
-const LAST_ANSWERS: Duration = Duration::from_secs(2);
+/// The time that clients have to say what they came for and to take their last answers.
+const LAST_ANSWERS: Duration = Duration::from_secs(4);
 
 /// For the listeners, the log, the timers, and a few calls and saves at a time.
 const DESCRIPTORS_KEPT_BACK: usize = 48;
@@ -87,30 +91,60 @@ impl fmt::Display for RunError {
 
 impl std::error::Error for RunError {}
 
-/// Runs the daemon until it is told to stop. Must be called within a `LocalSet` on a current-thread runtime.
-pub async fn run(settings: Settings) -> Result<(), RunError> {
+/// Runs the daemon until it is told to stop, at the sockets that systemd has handed over, or at its own if there are
+/// none. Must be called within a `LocalSet` on a current-thread runtime.
+pub async fn run(settings: Settings, inherited: Vec<OwnedFd>) -> Result<(), RunError> {
     let system = |what| move |error| RunError::System { what, error };
     let mut signals = Signals::catch().map_err(system("signals cannot be caught"))?;
     let alarm = Rc::new(Alarm::new().map_err(system("a timer cannot be made"))?);
-    let Fittings { client, group } = fittings(&settings)?;
-    let (store, notes) = Store::open(&settings.store.directory).map_err(RunError::Store)?;
+    let fittings = Fittings::of(settings)?;
+    let doors = if inherited.is_empty() { Doors::OurOwn } else { Doors::Inherited };
+    let listeners = match doors {
+        Doors::Inherited => inherited
+            .into_iter()
+            .map(socket::from_inherited)
+            .collect::<Result<_, _>>()
+            .map_err(RunError::Socket)?,
+        // Later: a socket of our own is not to be seen before everything else is in order.
+        Doors::OurOwn => Vec::new(),
+    };
+    let group = match doors {
+        Doors::OurOwn => socket_group(&fittings.settings)?,
+        Doors::Inherited => None,
+    };
+    let (store, notes) = Store::open(&fittings.settings.store.directory).map_err(RunError::Store)?;
     for note in notes {
         tracing::warn!("{note}");
     }
-    let (happenings, mut happened) = unbounded_channel();
-    let mut house = House::new(Rc::clone(&alarm), client, store, happenings);
+    let (happenings, happened) = unbounded_channel();
+    let Fittings { settings, client, policy, tenants, warnings } = fittings;
+    let mut house = House::new(Rc::clone(&alarm), client, policy, store, happenings);
     let reading = Reading::take();
-    for (name, account) in &settings.accounts {
-        let account = account_of(name, account, &settings, &house, &reading).map_err(RunError::Store)?;
-        house.add(account);
+    let all = tenants.len();
+    let mut said_at = Instant::now();
+    for (number, (name, tenant)) in tenants.into_iter().enumerate() {
+        if said_at.elapsed() >= systemd::EXTEND_EVERY {
+            said_at = Instant::now();
+            systemd::extend();
+            systemd::status(&format!("reading the stored grants: {number} of {all}"));
+        }
+        let loaded = house.store().load(&name, &tenant.fingerprint, &reading).map_err(RunError::Store)?;
+        house.move_in(&name, tenant, loaded);
     }
     house.set_default(settings.default_account.as_deref());
 
-    let bound = socket::bind(&settings.socket.path, settings.socket.mode, group).map_err(RunError::Socket)?;
+    let listeners = match doors {
+        Doors::Inherited => listeners,
+        Doors::OurOwn => {
+            let bound = socket::bind(&settings.socket.path, settings.socket.mode, group);
+            vec![bound.map_err(RunError::Socket)?]
+        }
+    };
+    let addresses = listeners.iter().map(Bound::address).collect::<Vec<_>>().join(", ");
     let house = Rc::new(RefCell::new(house));
     let (stop_serving, serving_stops) = oneshot::channel::<()>();
     let server = tokio::task::spawn_local(socket::serve(
-        vec![bound],
+        listeners,
         Rc::new(Desk::new(Rc::clone(&house))),
         limits(),
         async {
@@ -118,90 +152,203 @@ pub async fn run(settings: Settings) -> Result<(), RunError> {
         },
     ));
     house.borrow_mut().step_all(|| Event::Started);
-    if settings.notify.webhook.is_some() || settings.notify.command.is_some() {
-        tracing::warn!(
-            "{}: notify: this version sends no notifications yet; a PIN is shown here, in the unit's status and at \
-             GET /pin",
-            settings.source.display()
-        );
+    for warning in warnings {
+        tracing::warn!("{warning}");
     }
     systemd::ready();
-    tracing::info!(
-        version = env!("CARGO_PKG_VERSION"),
-        accounts = settings.accounts.len(),
-        "listening at {}",
-        settings.socket.path.display()
-    );
+    let whose = match doors {
+        Doors::OurOwn => "",
+        Doors::Inherited => ", handed over by systemd ([socket] of the configuration is not used)",
+    };
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), accounts = all, "listening at {addresses}{whose}");
     tracing::info!("{}", house.borrow_mut().sentence());
     systemd::status(&house.borrow_mut().sentence());
 
-    let request_timeout = settings.ecobee.request_timeout;
-    serve_until_stopped(&house, &alarm, &mut happened, &mut signals, request_timeout).await;
-    house.borrow_mut().dismiss();
-    drop(stop_serving);
-    if timeout(LAST_ANSWERS, server).await.is_err() {
-        tracing::debug!("some clients did not take their last answer in time");
-    }
+    let alive =
+        Alive { house, settings, doors, stage: Stage::Serving, stop_serving: Some(stop_serving), server };
+    alive.go_on(&alarm, happened, &mut signals).await;
     tracing::info!("stopped");
     Ok(())
 }
 
-/// The loop.
-async fn serve_until_stopped(
-    house: &RefCell<House>,
-    alarm: &Alarm,
-    happened: &mut UnboundedReceiver<Happening>,
-    signals: &mut Signals,
-    request_timeout: Duration,
-) {
-    let watchdog_interval = systemd::watchdog_interval();
-    // Where nobody watches, a tick that never comes in practice keeps the loop's shape.
-    let pace = watchdog_interval.unwrap_or(Duration::from_secs(24 * 3600));
-    let mut watchdog = interval_at(Instant::now() + pace, pace);
-    watchdog.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut status_at = Instant::now();
-    let mut leaving: Option<Leaving> = None;
-    loop {
-        let status_is_due = {
-            let house = house.borrow();
-            house.rearm();
-            if let Some(leaving) = &leaving
-                && leaving.is_time(&house)
+/// The daemon once it serves.
+struct Alive {
+    house: Rc<RefCell<House>>,
+    /// In use; of `[socket]` and `[store]` what the start found.
+    settings: Settings,
+    doors: Doors,
+    stage: Stage,
+    stop_serving: Option<oneshot::Sender<()>>,
+    server: JoinHandle<()>,
+}
+
+/// How far the daemon is on its way out.
+#[derive(Clone, Copy)]
+enum Stage {
+    Serving,
+    /// What is under way is awaited, and saved.
+    Finishing {
+        since: Instant,
+        at_most: Duration,
+    },
+    /// The last answers are given.
+    Closing {
+        until: Instant,
+    },
+}
+
+impl Alive {
+    /// The loop.
+    async fn go_on(
+        mut self,
+        alarm: &Alarm,
+        mut happened: UnboundedReceiver<Happening>,
+        signals: &mut Signals,
+    ) {
+        let watchdog_interval = systemd::watchdog_interval();
+        // Where nobody watches, a tick that never comes in practice keeps the loop's shape.
+        let pace = watchdog_interval.unwrap_or(Duration::from_secs(24 * 3600));
+        let mut watchdog = interval_at(Instant::now() + pace, pace);
+        watchdog.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut extension = interval_at(Instant::now() + systemd::EXTEND_EVERY, systemd::EXTEND_EVERY);
+        extension.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut status_at = Instant::now();
+        loop {
+            self.house.borrow().rearm();
+            if let Stage::Finishing { since, at_most } = self.stage
+                && is_time_to_go(&self.house.borrow(), since.elapsed(), at_most)
             {
-                return;
+                self.house.borrow_mut().send_home();
+                self.stop_serving = None;
+                self.stage = Stage::Closing { until: Instant::now() + LAST_ANSWERS };
             }
-            house.status_is_due()
-        };
-        tokio::select! {
-            Some(happening) = happened.recv() => house.borrow_mut().happened(happening),
-            () = alarm.rung() => house.borrow_mut().alarm_rang(),
-            _ = watchdog.tick() => {
-                if watchdog_interval.is_some() {
-                    systemd::watchdog();
-                }
-            }
-            () = sleep_until(status_at), if status_is_due => {
-                status_at = Instant::now() + STATUS_PACE;
-                let sentence = house.borrow_mut().sentence();
-                systemd::status(&sentence);
-            }
-            () = sleep_until(leaving.as_ref().map_or(status_at, Leaving::next)), if leaving.is_some() => {}
-            wish = signals.next() => match wish {
-                Wish::Stop if leaving.is_none() => {
-                    let at_most = request_timeout + STOP_ALLOWANCE;
-                    leaving = Some(Leaving { since: Instant::now(), at_most });
-                    systemd::stopping(at_most);
-                    house.borrow_mut().wind_up();
-                    if !house.borrow().rests() {
-                        tracing::info!("stopping; a call to ecobee is awaited for {} s at most", at_most.as_secs());
+            let status_is_due = self.house.borrow().status_is_due();
+            let leaving = !matches!(self.stage, Stage::Serving);
+            let closing = matches!(self.stage, Stage::Closing { .. });
+            tokio::select! {
+                Some(happening) = happened.recv() => self.happened(happening),
+                () = alarm.rung() => self.house.borrow_mut().alarm_rang(),
+                _ = watchdog.tick() => {
+                    if watchdog_interval.is_some() {
+                        systemd::watchdog();
                     }
                 }
-                Wish::Stop => {}
-                Wish::Refresh => house.borrow_mut().step_all(|| Event::RefreshWanted),
-                Wish::Reload => tracing::warn!("the configuration is read at the start only: restart the daemon instead"),
+                _ = extension.tick(), if leaving => systemd::extend(),
+                () = sleep_until(status_at), if status_is_due => {
+                    status_at = Instant::now() + STATUS_PACE;
+                    let sentence = self.house.borrow_mut().sentence();
+                    systemd::status(&sentence);
+                }
+                () = sleep_until(self.stage.look_again_at()), if leaving => {
+                    if closing {
+                        tracing::debug!("some clients did not take their last answer in time");
+                        return;
+                    }
+                }
+                _ = &mut self.server, if closing => return,
+                wish = signals.next() => self.wished(wish),
             }
         }
     }
+
+    fn happened(&mut self, happening: Happening) {
+        let mut house = self.house.borrow_mut();
+        match happening {
+            Happening::Replied { account, call, sent_at, outcome } => {
+                house.replied(account, call, sent_at, outcome);
+            }
+            Happening::Saved { account, save, result } => house.saved(account, save, result),
+            Happening::Fetched { account, search, heir, result } => {
+                house.found(account, search, *heir, result)
+            }
+            Happening::Reread(result) => {
+                drop(house);
+                self.reread(result);
+            }
+        }
+    }
+
+    fn wished(&mut self, wish: Wish) {
+        let mut house = self.house.borrow_mut();
+        match (wish, self.stage) {
+            (Wish::Stop, Stage::Serving) => {
+                let at_most = self.settings.ecobee.request_timeout + STOP_ALLOWANCE;
+                self.stage = Stage::Finishing { since: Instant::now(), at_most };
+                systemd::stopping();
+                house.wind_up();
+                if !house.rests() {
+                    tracing::info!(
+                        "stopping; a call to ecobee is awaited for {} s at most",
+                        at_most.as_secs()
+                    );
+                }
+            }
+            (Wish::Refresh, Stage::Serving) => house.step_all(|| Event::RefreshWanted),
+            (Wish::Reload, Stage::Serving) => house.reread(self.settings.source.clone()),
+            (_, Stage::Finishing { .. } | Stage::Closing { .. }) => {}
+        }
+    }
+
+    /// The configuration has been read again: all of it is taken over, or nothing.
+    fn reread(&mut self, result: Result<Box<Prepared>, String>) {
+        if !matches!(self.stage, Stage::Serving) {
+            return;
+        }
+        let mut house = self.house.borrow_mut();
+        match result {
+            Ok(prepared) => {
+                let Prepared { fittings, fetched } = *prepared;
+                for warning in &fittings.warnings {
+                    tracing::warn!("{warning}");
+                }
+                let restart = needs_restart(&self.settings, &fittings.settings, self.doors);
+                let remark = (!restart.is_empty())
+                    .then(|| format!("a restart is needed for what is new in {}", restart.join(", ")));
+                if let Some(remark) = &remark {
+                    tracing::warn!("{}: {remark}", self.settings.source.display());
+                }
+                let Settings { source, socket, store, .. } = self.settings.clone();
+                self.settings = Settings { source, socket, store, ..fittings.settings.clone() };
+                house.refurnish(fittings, fetched);
+                house.remark(remark);
+                tracing::info!(accounts = self.settings.accounts.len(), "reloaded");
+            }
+            Err(why) => {
+                tracing::error!("the configuration is not taken over, and the old one stays in use: {why}");
+                house.remark(Some(format!("the new configuration is not in use: {why}")));
+            }
+        }
+        systemd::status(&house.sentence());
+        systemd::ready();
+        if house.has_reread() {
+            house.reread(self.settings.source.clone());
+        }
+    }
+}
+
+impl Stage {
+    /// When to look again, if nothing happens before.
+    fn look_again_at(self) -> Instant {
+        match self {
+            Self::Serving => Instant::now(),
+            Self::Finishing { since, at_most } => {
+                let saves_end = since + STOP_ALLOWANCE;
+                if saves_end > Instant::now() { saves_end } else { since + at_most }
+            }
+            Self::Closing { until } => until,
+        }
+    }
+}
+
+/// Whether nothing is under way and everything is saved, or it has taken long enough.
+fn is_time_to_go(house: &House, taken: Duration, at_most: Duration) -> bool {
+    let unsaved = house.unsaved();
+    let saving_is_over = unsaved.is_empty() || taken >= STOP_ALLOWANCE;
+    let leaves = taken >= at_most || (house.rests() && saving_is_over);
+    if leaves && !unsaved.is_empty() {
+        tracing::error!("leaving, though the newest state of {} could not be saved", unsaved.join(", "));
+    }
+    leaves
 }
 
 /// As many clients as there are descriptors for, some kept back: a refresh needs a connection and a file.
@@ -213,137 +360,11 @@ fn limits() -> socket::Limits {
     socket::Limits { connections, ..usual }
 }
 
-/// The daemon is about to leave.
-struct Leaving {
-    since: Instant,
-    at_most: Duration,
-}
-
-impl Leaving {
-    /// Whether it may go: nothing is under way and everything is saved, or it has taken long enough.
-    fn is_time(&self, house: &House) -> bool {
-        let taken = self.since.elapsed();
-        let unsaved = house.unsaved();
-        let saving_is_over = unsaved.is_empty() || taken >= STOP_ALLOWANCE;
-        let leaves = taken >= self.at_most || (house.rests() && saving_is_over);
-        if leaves && !unsaved.is_empty() {
-            tracing::error!("leaving, though the newest state of {} could not be saved", unsaved.join(", "));
-        }
-        leaves
-    }
-
-    /// When to look again, if nothing happens before.
-    fn next(&self) -> Instant {
-        let saves_end = self.since + STOP_ALLOWANCE;
-        if saves_end > Instant::now() { saves_end } else { self.since + self.at_most }
-    }
-}
-
-/// What the configuration names on this machine.
-struct Fittings {
-    client: Client,
-    group: Option<u32>,
-}
-
-/// Holds what the configuration names against this machine, and changes nothing.
-pub fn check(settings: &Settings) -> Result<(), RunError> {
-    fittings(settings).map(drop)
-}
-
-fn fittings(settings: &Settings) -> Result<Fittings, RunError> {
-    let refuse = |key: &str, what: String| {
-        RunError::Unsupported(format!("{}: {key}: {what}", settings.source.display()))
-    };
-    if settings.store.key.is_some() {
-        let what = "encryption at rest is not built yet; leave key-credential and key-file out".to_owned();
-        return Err(refuse("store", what));
-    }
-    let client = Client::new(crate::ecobee::Endpoint {
-        url: settings.ecobee.url.to_string(),
-        request_timeout: settings.ecobee.request_timeout,
-        ca_file: settings.ecobee.ca_file.clone(),
-    })
-    .map_err(|error| refuse("ecobee", error.to_string()))?;
-    let group = settings.socket.group.as_deref().map(|name| {
-        name.parse().ok().or_else(|| people::gid_of(name)).ok_or_else(|| {
-            let advice = format!("create it (groupadd --system {name}) or name another");
-            refuse("socket.group", format!("there is no group {name} on this machine; {advice}"))
-        })
-    });
-    Ok(Fittings { client, group: group.transpose()? })
-}
-
-fn account_of(
-    name: &str,
-    account: &config::Account,
-    settings: &Settings,
-    house: &House,
-    now: &Reading,
-) -> Result<Account, StoreError> {
-    let fingerprint = Fingerprint::of(&account.api_key);
-    let loaded = house.store().load(name, &fingerprint, now)?;
-    for note in loaded.notes {
-        tracing::warn!(account = name, "{name}: {note}");
-    }
-    let policy = Policy {
-        ahead: settings.refresh.ahead,
-        retry_initial: settings.refresh.retry_initial,
-        retry_max: settings.refresh.retry_max,
-        refusals_before_pin: settings.refresh.refusals_before_pin,
-        remind_every: settings.notify.remind_every,
-    };
-    let record = loaded.record.unwrap_or_default();
-    if let Some(granted) = record
-        .grant
-        .as_ref()
-        .and_then(|grant| grant.access.as_ref())
-        .and_then(|access| access.token.scope.as_deref())
-        && granted != account.scope
-    {
-        tracing::info!(
-            account = name,
-            "{name}: the grant has the scope {granted}, the configuration says {}; it takes effect at the next \
-             authorization (ecobee-token authorize, or POST /authorize)",
-            account.scope
-        );
-    }
-    Ok(Account::new(
-        name,
-        Keeper::new(policy, record, clock::now(), fastrand::u64(..)),
-        account.api_key.clone(),
-        &account.scope,
-        fingerprint,
-        allowed(name, account),
-    ))
-}
-
-/// Names become numbers once, at the start; a name that nobody has admits nobody.
-fn allowed(name: &str, account: &config::Account) -> Allowed {
-    if account.allow_users.is_empty() && account.allow_groups.is_empty() {
-        return Allowed::Everyone;
-    }
-    let numbers = |principals: &[Principal], key: &str, lookup: fn(&str) -> Option<u32>| {
-        principals
-            .iter()
-            .filter_map(|principal| match principal {
-                Principal::Id(id) => Some(*id),
-                Principal::Name(who) => {
-                    let number = lookup(who);
-                    if number.is_none() {
-                        tracing::warn!(
-                            account = name,
-                            "accounts.{name}.{key}: there is no {who} on this machine"
-                        );
-                    }
-                    number
-                }
-            })
-            .collect()
-    };
-    Allowed::Only {
-        users: numbers(&account.allow_users, "allow-users", people::uid_of),
-        groups: numbers(&account.allow_groups, "allow-groups", people::gid_of),
-    }
+/// Holds what the configuration names against this machine, and changes nothing. What is wrong and keeps no daemon from
+/// running comes back as warnings.
+pub fn check(settings: Settings) -> Result<Vec<String>, RunError> {
+    socket_group(&settings)?;
+    Fittings::of(settings).map(|fittings| fittings.warnings)
 }
 
 /// Which accounts there are, by name.

@@ -1,6 +1,7 @@
-//! What systemd is told: ready, status, watchdog, stopping.
+//! What systemd is told (ready, status, watchdog, reloading, stopping), and the sockets that it hands over.
 
-use std::fmt::Write;
+use std::fmt::{self, Write};
+use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use jiff::{Timestamp, tz::TimeZone};
@@ -23,11 +24,29 @@ pub fn ready() {
     notify(&[NotifyState::Ready]);
 }
 
-/// The daemon is about to leave, and may take so long.
-pub fn stopping(at_most: Duration) {
-    let microseconds = u32::try_from(at_most.as_micros()).unwrap_or(u32::MAX);
-    notify(&[NotifyState::Stopping, NotifyState::ExtendTimeoutUsec(microseconds)]);
+/// The configuration is read again; [`ready`] ends it. systemd 253 and newer want to know since when.
+pub fn reloading() {
+    match NotifyState::monotonic_usec_now() {
+        Ok(now) => notify(&[NotifyState::Reloading, now]),
+        Err(error) => tracing::debug!(%error, "systemd could not be told of a reload"),
+    }
 }
+
+/// The daemon is about to leave.
+pub fn stopping() {
+    notify(&[NotifyState::Stopping, EXTENSION]);
+}
+
+/// What goes on takes its time and has not come to a standstill: to be said again every [`EXTEND_EVERY`], for each
+/// word of it lasts three times as long.
+pub fn extend() {
+    notify(&[EXTENSION]);
+}
+
+/// How often [`extend`] is to be repeated.
+pub const EXTEND_EVERY: Duration = Duration::from_secs(5);
+
+const EXTENSION: NotifyState<'_> = NotifyState::ExtendTimeoutUsec(15_000_000);
 
 /// The loop is alive.
 pub fn watchdog() {
@@ -44,41 +63,89 @@ pub fn watchdog_interval() -> Option<Duration> {
     sd_notify::watchdog_enabled().map(|allowed| allowed / 2).filter(|interval| !interval.is_zero())
 }
 
+/// The handing over of sockets went wrong.
+#[derive(Debug)]
+pub struct InheritError(String);
+
+impl fmt::Display for InheritError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "LISTEN_FDS: {}; start the daemon by its units, or without this variable", self.0)
+    }
+}
+
+impl std::error::Error for InheritError {}
+
+/// The descriptors that systemd hands over (`sd_listen_fds(3)`), whatever they are; none where it hands over nothing.
+///
+/// To be called once, before anything else is opened. The variables stay in the environment: they name this process,
+/// so that no child takes them for its own.
+pub fn inherited() -> Result<Vec<OwnedFd>, InheritError> {
+    // sd-notify sees to it that all of them are open, and closed to children; sd-listen-fds owns what it finds.
+    sd_notify::listen_fds().map(drop).map_err(|error| InheritError(error.to_string()))?;
+    let found = sd_listen_fds::get().map_err(|error| InheritError(error.to_string()))?;
+    Ok(found.into_iter().map(|(_, descriptor)| descriptor.into_std()).collect())
+}
+
+/// An account as the status sees it.
+pub struct Line<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// What its keeper shows.
+    pub view: View,
+    /// What came of the last call to ecobee.
+    pub contact: Contact,
+}
+
+/// Whether ecobee was there when it was last called.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Contact {
+    /// It was, or has not been called yet.
+    Reached,
+    /// No request got through to it.
+    Unreachable,
+}
+
 /// One sentence on all accounts: those in need first.
 pub fn sentence<'a>(
-    accounts: impl Iterator<Item = (&'a str, View)>,
+    accounts: impl Iterator<Item = Line<'a>>,
     now: Moment,
     wall_millis_of: impl Fn(Moment) -> i64,
 ) -> String {
-    let mut accounts: Vec<(&str, View)> = accounts.collect();
+    let mut accounts: Vec<Line<'_>> = accounts.collect();
     if accounts.is_empty() {
         return "no account is configured: add an [accounts.NAME] table with an API key to the configuration, \
-                then restart"
+                then reload (systemctl reload ecobee-tokend)"
             .to_owned();
     }
-    let is_well = |view: &View| view.token.is_some() && view.failures == 0 && view.pin.is_none();
-    accounts.sort_by_key(|(_, view)| is_well(view));
+    let is_well =
+        |line: &Line<'_>| line.view.token.is_some() && line.view.failures == 0 && line.view.pin.is_none();
+    accounts.sort_by_key(is_well);
     let mut text = String::new();
-    for (index, (name, view)) in accounts.iter().take(NAMED_IN_STATUS).enumerate() {
+    for (index, line) in accounts.iter().take(NAMED_IN_STATUS).enumerate() {
         let separator = if index == 0 { "" } else { "; " };
-        let _ = write!(text, "{separator}{name}: {}", of_account(view, now, &wall_millis_of));
+        let _ = write!(text, "{separator}{}: {}", line.name, of_account(line, now, &wall_millis_of));
     }
     let rest = accounts.get(NAMED_IN_STATUS..).unwrap_or_default();
     if !rest.is_empty() {
-        let well = rest.iter().filter(|(_, view)| is_well(view)).count();
+        let well = rest.iter().filter(|line| is_well(line)).count();
         let _ = write!(text, "; and {} more, {well} of them with a good token", rest.len());
     }
     text
 }
 
-fn of_account(view: &View, now: Moment, wall_millis_of: &impl Fn(Moment) -> i64) -> String {
+fn of_account(line: &Line<'_>, now: Moment, wall_millis_of: &impl Fn(Moment) -> i64) -> String {
+    let Line { view, contact, .. } = line;
     let mut clauses = Vec::new();
     if let Some(pin) = &view.pin {
         let until = local_time(wall_millis_of(pin.expires_at));
         clauses.push(format!("enter PIN {} at {}, before {until}", pin.pin, ENTER_AT));
     }
     if let (Some(since), Some(error)) = (view.trouble_since, &view.last_error) {
-        clauses.push(format!("trouble for {} ({error})", roughly(now.since(since))));
+        let trouble = match contact {
+            Contact::Unreachable => "ecobee unreachable",
+            Contact::Reached => "trouble",
+        };
+        clauses.push(format!("{trouble} for {} ({error})", roughly(now.since(since))));
     }
     if let Some(token) = &view.token {
         clauses.push(format!("token good until {}", local_time(wall_millis_of(token.expires_at))));

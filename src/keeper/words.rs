@@ -314,6 +314,8 @@ pub struct View {
     pub last_error: Option<String>,
     /// When the trouble began, while there is any.
     pub trouble_since: Option<Moment>,
+    /// When what failed is tried again, unless somebody forces it before.
+    pub next_try_at: Option<Moment>,
     /// When the present access token was asked for.
     pub last_refresh_at: Option<Moment>,
     /// Whether the newest record could not be saved so far.

@@ -12,7 +12,7 @@ use serde::{Serialize, Serializer};
 use super::Lender;
 use super::form::Form;
 use super::problem::Problem;
-use crate::keeper::{AccessToken, ENTER_AT, Moment, PinView, View};
+use crate::keeper::{AccessToken, ENTER_AT, Moment, PinView, State, View};
 
 /// On every answer: some carry secrets, and the others are stale at once too.
 pub(super) const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
@@ -198,8 +198,10 @@ pub(super) fn health<L: Lender>(lender: &L) -> Result<Response<Full<Bytes>>, Pro
     let all = accounts.len();
     let without: Vec<_> = accounts
         .into_iter()
-        .filter(|(_, account)| lender.view(*account).token.is_none())
-        .map(|(name, _)| name)
+        .filter_map(|(name, account)| {
+            let view = lender.view(account);
+            view.token.is_none().then(|| format!("{name} ({})", lack(&view)))
+        })
         .collect();
     if without.is_empty() {
         return Ok(ok(TEXT, "ok\n"));
@@ -209,6 +211,18 @@ pub(super) fn health<L: Lender>(lender: &L) -> Result<Response<Full<Bytes>>, Pro
         without.len(),
         some_of(&without)
     )))
+}
+
+/// Why there is no living token.
+fn lack(view: &View) -> String {
+    match (&view.pin, &view.last_error, view.state) {
+        (Some(pin), ..) => format!("a person must enter the PIN {} at {ENTER_AT}", pin.pin),
+        (None, Some(error), _) => error.clone(),
+        (None, None, State::RequestingPin | State::AwaitingUser) => "ecobee is asked for a PIN".to_owned(),
+        (None, None, State::Authorized | State::Refreshing | State::Retrying) => {
+            "a refresh is under way".to_owned()
+        }
+    }
 }
 
 /// The first few names, and how many more there are.

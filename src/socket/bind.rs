@@ -25,11 +25,28 @@ const LONGEST_PATH: usize = 107;
 #[derive(Debug)]
 pub struct Bound {
     // The order counts: as long as the listener lives, the kernel gives its inode number to no other file.
-    _place: Option<Place>,
+    place: Option<Place>,
     listener: UnixListener,
 }
 
 impl Bound {
+    /// Where it is, as the kernel says: a path, or `@NAME` of the abstract ones.
+    pub fn address(&self) -> String {
+        use std::os::linux::net::SocketAddrExt;
+        let address = self.listener.local_addr().map(std::os::unix::net::SocketAddr::from);
+        let Ok(address) = address else { return "an unknown place".to_owned() };
+        match (address.as_pathname(), address.as_abstract_name()) {
+            (Some(path), _) => path.display().to_string(),
+            (None, Some(name)) => format!("@{}", String::from_utf8_lossy(name)),
+            (None, None) => "a socket without a name".to_owned(),
+        }
+    }
+
+    /// Whether clients find it, and may wait there, also while there is no daemon.
+    pub(super) fn outlives_us(&self) -> bool {
+        self.place.is_none()
+    }
+
     pub(super) fn poll_accept(&self, context: &mut Context<'_>) -> Poll<io::Result<UnixStream>> {
         self.listener.poll_accept(context).map_ok(|(stream, _)| stream)
     }
@@ -144,7 +161,7 @@ pub fn bind(path: &Path, mode: u32, group: Option<u32>) -> Result<Bound, SocketE
     listen(&socket, BACKLOG).map_err(|errno| refused(path, "listen", errno, OWN_FOLDER))?;
     let listener = UnixListener::from_std(socket.into())
         .map_err(|error| refused(path, "watch the socket", error, "see the reason"))?;
-    Ok(Bound { _place: Some(place), listener })
+    Ok(Bound { place: Some(place), listener })
 }
 
 const OWN_FOLDER: &str = "give the daemon a folder of its own for the socket";
@@ -236,7 +253,7 @@ pub fn from_inherited(socket: OwnedFd) -> Result<Bound, SocketError> {
     check_kind(&socket).map_err(fault)?;
     ioctl_fionbio(&socket, true).map_err(|errno| fault(errno.to_string()))?;
     let listener = UnixListener::from_std(socket.into()).map_err(|error| fault(error.to_string()))?;
-    Ok(Bound { _place: None, listener })
+    Ok(Bound { place: None, listener })
 }
 
 fn check_kind(socket: impl AsFd + Copy) -> Result<(), String> {

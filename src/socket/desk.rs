@@ -7,6 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Body, Incoming};
+use hyper::header::{CONNECTION, HeaderValue};
 use hyper::{Request, Response};
 use tokio::time::timeout;
 use zeroize::Zeroizing;
@@ -36,7 +37,10 @@ pub(super) async fn answer<L: Lender>(
     request: Request<Incoming>,
 ) -> Result<Reply, Infallible> {
     visit.wire.receiving();
-    let response = visit.respond(request).await.unwrap_or_else(|problem| problem.response());
+    let mut response = visit.respond(request).await.unwrap_or_else(|problem| problem.response());
+    if visit.house.is_last_answer() {
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
     visit.wire.sending();
     Ok(response)
 }
@@ -70,11 +74,19 @@ impl<L: Lender> Visit<L> {
                 Want::Rejected { token: refused_token(body).await?, min_ttl }
             }
         };
-        // Also after `admit` above: a body takes its time, and the accounts may be others by now.
-        let account = account()?;
-        self.admit(account)?;
         let ask = Ask { want, wait: said.wait, uid: self.peer.uid };
-        self.put(account, ask, form).await
+        loop {
+            // Also after `admit` above: a body takes its time, and the accounts may be others by now.
+            let account = account()?;
+            self.admit(account)?;
+            if let Some(answer) = self.put(account, ask.clone()).await {
+                return match answer {
+                    Answer::Token { access, promised } => Ok(answers::token(&access, promised, form)),
+                    Answer::Pin(view) => Ok(answers::pin(lender, view)),
+                    Answer::Problem(problem) => Err(Problem::of_keeper(lender, problem)),
+                };
+            }
+        }
     }
 
     /// The account that a path means.
@@ -106,20 +118,14 @@ impl<L: Lender> Visit<L> {
         Err(Problem::forbidden(&self.peer))
     }
 
-    /// Puts the question to the keeper and writes down what comes of it.
-    async fn put(&self, account: L::Account, ask: Ask, form: Form) -> Result<Reply, Problem> {
-        let lender = &*self.house.lender;
-        let answer = match lender.ask(account, ask) {
-            Asked::Now(answer) => answer,
+    /// Puts the question to the keeper; `None`: meanwhile the account has become another, or has gone.
+    async fn put(&self, account: L::Account, ask: Ask) -> Option<Answer> {
+        match self.house.lender.ask(account, ask) {
+            Asked::Now(answer) => Some(answer),
             Asked::Later(waiting) => {
                 self.wire.waiting();
                 waiting.await
             }
-        };
-        match answer {
-            Answer::Token { access, promised } => Ok(answers::token(&access, promised, form)),
-            Answer::Pin(view) => Ok(answers::pin(lender, view)),
-            Answer::Problem(problem) => Err(Problem::of_keeper(lender, problem)),
         }
     }
 }

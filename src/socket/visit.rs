@@ -5,6 +5,7 @@ use std::future::poll_fn;
 use std::pin::pin;
 use std::rc::Rc;
 use std::task::Poll;
+use std::time::Duration;
 
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -44,6 +45,15 @@ impl fmt::Display for End {
     }
 }
 
+/// Whether requests are still listened to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Hearing {
+    On,
+    /// The house closes: an idle connection ends, and a client that has just come may say what it came for.
+    LastWords,
+    Off,
+}
+
 pub(super) async fn attend<L: Lender>(house: Rc<House<L>>, wire: Rc<Wire>, peer: Peer, seat: Seat) {
     let visit = Rc::new(Visit { house: Rc::clone(&house), wire: Rc::clone(&wire), peer });
     let connection = http1::Builder::new()
@@ -58,7 +68,7 @@ pub(super) async fn attend<L: Lender>(house: Rc<House<L>>, wire: Rc<Wire>, peer:
     let mut connection = pin!(connection);
     let mut closing = house.closing.subscribe();
     let mut closing = pin!(closing.wait_for(|closing| *closing));
-    let mut closing_is_told = false;
+    let mut hearing = Hearing::On;
     let mut hung_up = pin!(wire.hung_up());
     let mut since = Instant::now();
     // The one timer is moved only if it would ring too late, or rings too early: a request that is answered at once
@@ -69,11 +79,8 @@ pub(super) async fn attend<L: Lender>(house: Rc<House<L>>, wire: Rc<Wire>, peer:
         if let Poll::Ready(result) = connection.as_mut().poll(context) {
             return Poll::Ready(result.map_or_else(End::Broken, |()| End::Closed));
         }
-        if !closing_is_told && closing.as_mut().poll(context).is_ready() {
-            closing_is_told = true;
-            connection.as_mut().graceful_shutdown();
-            // Have hyper look at once whether that was all.
-            context.waker().wake_by_ref();
+        if hearing == Hearing::On && closing.as_mut().poll(context).is_ready() {
+            hearing = Hearing::LastWords;
         }
         let phase = wire.phase();
         if wire.take_change() {
@@ -82,14 +89,26 @@ pub(super) async fn attend<L: Lender>(house: Rc<House<L>>, wire: Rc<Wire>, peer:
         if phase == Phase::Waiting && hung_up.as_mut().poll(context).is_ready() {
             return Poll::Ready(End::HungUp);
         }
-        if let Some(patience) = phase.patience(&house.limits) {
+        let patience = match (hearing, phase) {
+            (Hearing::LastWords, Phase::Idle) => Some(Duration::ZERO),
+            (Hearing::LastWords, Phase::Receiving) => Some(house.limits.last_words),
+            (Hearing::On | Hearing::LastWords | Hearing::Off, _) => phase.patience(&house.limits),
+        };
+        if let Some(patience) = patience {
             let deadline = since + patience;
             if deadline < alarm.deadline() {
                 alarm.as_mut().reset(deadline);
             }
             while alarm.as_mut().poll(context).is_ready() {
                 if deadline <= Instant::now() {
-                    return Poll::Ready(End::TooSlow(phase));
+                    if hearing != Hearing::LastWords || phase == Phase::Sending {
+                        return Poll::Ready(End::TooSlow(phase));
+                    }
+                    // hyper reads what there is, and then the end.
+                    hearing = Hearing::Off;
+                    wire.hear_no_more();
+                    context.waker().wake_by_ref();
+                    break;
                 }
                 alarm.as_mut().reset(deadline);
             }

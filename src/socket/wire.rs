@@ -87,6 +87,12 @@ impl Wire {
         }
     }
 
+    /// Nothing more is taken in. What the kernel has of the peer's words is still read, and the peer is told when it
+    /// next speaks, so that no request is swallowed.
+    pub(super) fn hear_no_more(&self) {
+        let _ = rustix::net::shutdown(&self.stream, Shutdown::Read);
+    }
+
     /// Ends when the peer has gone for good.
     ///
     /// A peer that only has nothing more to say (`shutdown(SHUT_WR)`, as `socat` and `nc -N` do) still waits for its

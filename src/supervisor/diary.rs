@@ -1,66 +1,83 @@
 //! An operator's diary: what the keepers tell, as log lines.
 
-use crate::keeper::{ENTER_AT, Moment, News};
+use crate::clock::Reading;
+use crate::keeper::{ENTER_AT, Moment, News, View};
 use crate::systemd::local_time;
 
-/// Writes one piece of news down.
-pub(super) fn write(account: &str, news: &News, wall_millis_of: impl Fn(Moment) -> i64) {
-    let at = |moment: &Moment| local_time(wall_millis_of(*moment));
+/// Writes one piece of news down; `view` is the account as it is now.
+pub(super) fn write(account: &str, news: &News, view: &View, now: &Reading) {
+    let at = |moment: &Moment| local_time(now.wall_of(*moment));
+    let state = view.state.name();
+    let again = || match view.next_try_at {
+        Some(moment) => format!("trying again in {} s", moment.since(now.moment).as_millis().div_ceil(1000)),
+        None => "trying again".to_owned(),
+    };
     match news {
         News::PinShown(pin) => tracing::info!(
             account,
+            state,
             "{account}: enter PIN {} at {ENTER_AT}, before {}",
             pin.pin,
             at(&pin.expires_at)
         ),
-        News::PinOver(why) => tracing::info!(account, "{account}: the PIN is over: {why}"),
+        News::PinOver(why) => tracing::info!(account, state, "{account}: the PIN is over: {why}"),
         News::PinCalledOff => {
             tracing::info!(
                 account,
+                state,
                 "{account}: the stored grant works after all; no PIN needs to be entered"
             );
         }
         News::Authorized { expires_at } => {
-            tracing::info!(account, "{account}: authorized; token good until {}", at(expires_at));
+            tracing::info!(account, state, "{account}: authorized; token good until {}", at(expires_at));
         }
         News::Renewed { expires_at } => {
-            tracing::info!(account, "{account}: token renewed, good until {}", at(expires_at));
+            tracing::info!(account, state, "{account}: token renewed, good until {}", at(expires_at));
         }
-        News::TroubleBegan(reason) => tracing::warn!(account, "{account}: {reason}; trying again"),
+        News::TroubleBegan(reason) => tracing::warn!(account, state, "{account}: {reason}; {}", again()),
         News::TroubleGoesOn { failures, reason } => {
-            tracing::debug!(account, failures, "{account}: {reason}; trying again");
+            tracing::debug!(account, state, failures, "{account}: {reason}; {}", again());
         }
         News::TroubleEnded { after } => {
-            tracing::info!(account, "{account}: the trouble is over, after {} s", after.as_secs());
+            tracing::info!(account, state, "{account}: the trouble is over, after {} s", after.as_secs());
         }
         News::Refused { times, reason } => {
             tracing::warn!(
                 account,
+                state,
                 times,
-                "{account}: ecobee refused the refresh token ({times} in a row): {reason}"
+                "{account}: ecobee refused the refresh token ({times} in a row): {reason}; {}",
+                again()
             );
         }
         News::GivenUp { refusals } => tracing::warn!(
             account,
+            state,
             "{account}: the refresh token was refused {refusals} times; a person must enter a PIN, and the old \
              token is tried again now and then"
         ),
         News::Misconfigured(reason) => tracing::error!(
             account,
-            "{account}: {reason}; check the account's api-key and scope. Trying again at the slowest pace"
+            state,
+            "{account}: {reason}; check the account's api-key and scope; {}",
+            again()
         ),
         News::Rejected { uid } => {
             tracing::info!(
                 account,
+                state,
                 uid,
                 "{account}: a client of user {uid} says that ecobee refused the token"
             );
         }
-        News::TokenDied => tracing::warn!(account, "{account}: the token has died and there is no other yet"),
+        News::TokenDied => {
+            tracing::warn!(account, state, "{account}: the token has died and there is no other yet")
+        }
         News::SaveFailed(reason) => tracing::error!(
             account,
+            state,
             "{account}: {reason}. What is newest is in memory only, and a restart would lose it; trying again"
         ),
-        News::SaveRecovered => tracing::info!(account, "{account}: everything is saved again"),
+        News::SaveRecovered => tracing::info!(account, state, "{account}: everything is saved again"),
     }
 }

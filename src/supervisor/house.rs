@@ -1,38 +1,64 @@
 //! All accounts under one roof: steps keepers, carries out what they order.
 
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::future::Future;
+use std::mem;
+use std::path::PathBuf;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use tokio::sync::{Semaphore, mpsc::UnboundedSender, oneshot};
 
+use super::fittings::{Fittings, Tenant};
+use super::reload::{Prepared, prepare};
 use super::{Names, diary};
 use crate::clock::{self, Alarm, Reading};
 use crate::ecobee::Client;
 use crate::keeper::{
-    Action, Answer, Ask, CallId, Event, Keeper, Moment, Outcome, Problem, Reach, Record, RequestId, SaveId,
-    Trouble, View,
+    Action, Answer, Ask, CallId, Event, Keeper, Moment, Outcome, Policy, Problem, Reach, Record, RequestId,
+    SaveId, State, Trouble, View,
 };
 use crate::people::Allowed;
 use crate::secret::Secret;
 use crate::socket::{Asked, Lender, Peer};
-use crate::store::{Fingerprint, Store};
-use crate::systemd;
+use crate::store::{Fetched, Fingerprint, Loaded, Store, StoreError};
+use crate::systemd::{self, Contact};
 
 /// So many calls to ecobee at a time, of all accounts together (ecobee asks clients for restraint).
 const CALLS_AT_A_TIME: usize = 8;
 
+/// When to look again for an account that changes hands.
+const SHORTLY: Duration = Duration::from_secs(1);
+
 /// What happened away from the loop.
 pub(super) enum Happening {
-    Replied { account: usize, call: CallId, sent_at: Moment, outcome: Outcome },
-    Saved { account: usize, save: SaveId, result: Result<(), String> },
+    Replied {
+        account: usize,
+        call: CallId,
+        sent_at: Moment,
+        outcome: Outcome,
+    },
+    Saved {
+        account: usize,
+        save: SaveId,
+        result: Result<(), String>,
+    },
+    /// The file of an account's successor was looked up.
+    Fetched {
+        account: usize,
+        search: u64,
+        heir: Box<Tenant>,
+        result: Result<Fetched, String>,
+    },
+    /// The configuration was read again; `Err` says why it cannot be used.
+    Reread(Result<Box<Prepared>, String>),
 }
 
 /// An account: its keeper, and what its orders need to be carried out.
-pub(super) struct Account {
+struct Account {
     name: Rc<str>,
     keeper: Keeper,
     api_key: Secret,
@@ -40,41 +66,105 @@ pub(super) struct Account {
     fingerprint: Fingerprint,
     allowed: Allowed,
     wake_at: Option<Moment>,
+    /// Calls and saves that are not over.
+    under_way: usize,
+    season: Rc<Cell<Season>>,
+    tenure: Tenure,
+    contact: Contact,
+}
+
+/// How long an account stays. One that is to go finishes what is under way first, and answers nobody any more.
+enum Tenure {
+    /// Until the configuration changes.
+    Standing,
+    /// The configuration has it no longer.
+    Ending,
+    /// The configuration gives its name to this one, with another API key.
+    Bequeathed(Box<Tenant>),
+    /// The file of that one is being looked up, in the search of this number.
+    HandingOver(u64),
+    /// That one's file cannot be used; the next reload tries again.
+    Stuck(String),
 }
 
 impl Account {
-    pub(super) fn new(
-        name: &str,
-        keeper: Keeper,
-        api_key: Secret,
-        scope: &str,
-        fingerprint: Fingerprint,
-        allowed: Allowed,
-    ) -> Self {
-        Self { name: name.into(), keeper, api_key, scope: scope.into(), fingerprint, allowed, wake_at: None }
+    fn new(name: &str, tenant: Tenant, policy: Policy, loaded: Loaded) -> Self {
+        for note in loaded.notes {
+            tracing::warn!(account = name, "{name}: {note}");
+        }
+        let record = loaded.record.unwrap_or_default();
+        if let Some(granted) = record
+            .grant
+            .as_ref()
+            .and_then(|grant| grant.access.as_ref())
+            .and_then(|access| access.token.scope.as_deref())
+            && granted != tenant.scope
+        {
+            say_scope(name, granted, &tenant.scope);
+        }
+        Self {
+            name: name.into(),
+            keeper: Keeper::new(policy, record, clock::now(), fastrand::u64(..)),
+            api_key: tenant.api_key,
+            scope: tenant.scope.into(),
+            fingerprint: tenant.fingerprint,
+            allowed: tenant.allowed,
+            wake_at: None,
+            under_way: 0,
+            season: Rc::new(Cell::new(Season::Open)),
+            tenure: Tenure::Standing,
+            contact: Contact::Reached,
+        }
     }
+
+    /// Whether nothing is under way and nothing is left to save.
+    fn rests(&self) -> bool {
+        self.under_way == 0 && !self.keeper.is_unsaved()
+    }
+}
+
+fn say_scope(name: &str, before: &str, now: &str) {
+    tracing::info!(
+        account = name,
+        "{name}: the grant has the scope {before}, the configuration says {now}; it takes effect at the next \
+         authorization (ecobee-token authorize, or POST /authorize)"
+    );
 }
 
 /// Everything that the loop and the socket share.
 pub(super) struct House {
-    accounts: Vec<Account>,
+    accounts: BTreeMap<usize, Account>,
+    last_account: usize,
+    last_search: u64,
     names: Names,
     default: Option<usize>,
+    default_name: Option<String>,
+    policy: Policy,
     alarms: BTreeSet<(Moment, usize)>,
     alarm: Rc<Alarm>,
     client: Client,
     calls: Rc<Semaphore>,
-    season: Rc<Cell<Season>>,
+    season: Season,
     store: Store,
     happenings: UnboundedSender<Happening>,
-    /// Calls and saves that are not over.
-    under_way: usize,
     last_request: u64,
     /// The request that is being asked right now; its answer is handed back on the spot.
     at_the_desk: Option<(RequestId, Option<Answer>)>,
-    waiting: HashMap<RequestId, oneshot::Sender<Answer>>,
+    waiting: HashMap<RequestId, (usize, oneshot::Sender<Option<Answer>>)>,
     news: Said,
+    /// What came of the last reload, as far as it is still to be mended.
+    remark: Option<String>,
+    rereading: Rereading,
     own_uid: u32,
+}
+
+/// Whether the configuration is being read again.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Rereading {
+    No,
+    UnderWay,
+    /// And once more after that: what is being read may be older than the last wish.
+    OnceMore,
 }
 
 /// Whether calls that queue are still to be made.
@@ -95,56 +185,95 @@ impl House {
     pub(super) fn new(
         alarm: Rc<Alarm>,
         client: Client,
+        policy: Policy,
         store: Store,
         happenings: UnboundedSender<Happening>,
     ) -> Self {
         Self {
-            accounts: Vec::new(),
+            accounts: BTreeMap::new(),
+            last_account: 0,
+            last_search: 0,
             names: Names::new(),
             default: None,
+            default_name: None,
+            policy,
             alarms: BTreeSet::new(),
             alarm,
             client,
             calls: Rc::new(Semaphore::new(CALLS_AT_A_TIME)),
-            season: Rc::new(Cell::new(Season::Open)),
+            season: Season::Open,
             store,
             happenings,
-            under_way: 0,
             last_request: 0,
             at_the_desk: None,
             waiting: HashMap::new(),
             news: Said::NotYet,
+            remark: None,
+            rereading: Rereading::No,
             own_uid: rustix::process::getuid().as_raw(),
         }
     }
 
-    pub(super) fn add(&mut self, account: Account) {
-        self.names.insert(account.name.to_string(), self.accounts.len());
-        self.accounts.push(account);
+    /// Lets an account in; it is to be stepped with [`Event::Started`] next.
+    pub(super) fn move_in(&mut self, name: &str, tenant: Tenant, loaded: Loaded) -> usize {
+        self.last_account += 1;
+        let account = Account::new(name, tenant, self.policy.clone(), loaded);
+        self.accounts.insert(self.last_account, account);
+        self.names.insert(name.to_owned(), self.last_account);
+        self.last_account
     }
 
-    /// `/token` is this account's; the only one's, if there is no other.
+    /// `/token` is this account's.
     pub(super) fn set_default(&mut self, name: Option<&str>) {
-        self.default = match name {
-            Some(name) => self.names.get(name).copied(),
-            None if self.accounts.len() == 1 => Some(0),
-            None => None,
-        };
+        self.default_name = name.map(str::to_owned);
+        self.default = name.and_then(|name| self.names.get(name).copied());
     }
 
     pub(super) fn store(&self) -> &Store {
         &self.store
     }
 
+    /// Has the configuration read again, in a thread of its own: it may lie on a slow disk, and a user database in
+    /// the network may be asked for names.
+    pub(super) fn reread(&mut self, source: PathBuf) {
+        if self.rereading != Rereading::No {
+            self.rereading = Rereading::OnceMore;
+            return;
+        }
+        self.rereading = Rereading::UnderWay;
+        systemd::reloading();
+        let known: BTreeSet<String> =
+            self.accounts.values().map(|account| account.name.to_string()).collect();
+        let (store, happenings) = (self.store.clone(), self.happenings.clone());
+        tokio::task::spawn_local(async move {
+            let reading = move || prepare(&source, &store, &known);
+            let result = match tokio::task::spawn_blocking(reading).await {
+                Ok(prepared) => prepared.map(Box::new),
+                Err(_) => Err("the task that reads the configuration broke off".to_owned()),
+            };
+            let _ = happenings.send(Happening::Reread(result));
+        });
+    }
+
+    /// What was read is taken over, or not: accounts may go again. Whether it is to be read once more.
+    pub(super) fn has_reread(&mut self) -> bool {
+        let again = mem::replace(&mut self.rereading, Rereading::No) == Rereading::OnceMore;
+        let accounts: Vec<usize> = self.accounts.keys().copied().collect();
+        for account in accounts {
+            self.part_with(account);
+        }
+        again
+    }
+
     /// Whether nothing is under way.
     pub(super) fn rests(&self) -> bool {
-        self.under_way == 0
+        self.accounts.values().all(|account| account.under_way == 0)
     }
 
     /// Who has something that could not be saved so far.
     pub(super) fn unsaved(&self) -> Vec<&str> {
         self.accounts
-            .iter()
+            .values()
             .filter(|account| account.keeper.is_unsaved())
             .map(|account| &*account.name)
             .collect()
@@ -155,12 +284,26 @@ impl House {
         self.news == Said::NotYet
     }
 
+    /// What the status says behind the accounts, until the next reload.
+    pub(super) fn remark(&mut self, remark: Option<String>) {
+        self.remark = remark;
+        self.news = Said::NotYet;
+    }
+
     /// The status in a sentence; systemd is about to hear it.
     pub(super) fn sentence(&mut self) -> String {
         self.news = Said::Everything;
         let reading = Reading::take();
-        let views = self.accounts.iter().map(|account| (&*account.name, account.keeper.view(reading.moment)));
-        systemd::sentence(views, reading.moment, |moment| reading.wall_of(moment))
+        let lines = self.names.iter().filter_map(|(name, id)| {
+            let account = self.accounts.get(id)?;
+            let view = account.keeper.view(reading.moment);
+            Some(systemd::Line { name, view, contact: account.contact })
+        });
+        let sentence = systemd::sentence(lines, reading.moment, |moment| reading.wall_of(moment));
+        match &self.remark {
+            Some(remark) => format!("{sentence}; {remark}"),
+            None => sentence,
+        }
     }
 
     /// Sets the alarm to the first deadline of all.
@@ -177,7 +320,7 @@ impl House {
             && moment <= now
         {
             self.alarms.remove(&(moment, account));
-            if let Some(account) = self.accounts.get_mut(account) {
+            if let Some(account) = self.accounts.get_mut(&account) {
                 account.wake_at = None;
             }
             self.step(account, Event::Ticked);
@@ -185,109 +328,273 @@ impl House {
     }
 
     pub(super) fn step_all(&mut self, event: impl Fn() -> Event) {
-        for account in 0..self.accounts.len() {
+        let accounts: Vec<usize> = self.accounts.keys().copied().collect();
+        for account in accounts {
             self.step(account, event());
         }
     }
 
-    pub(super) fn happened(&mut self, happening: Happening) {
-        self.under_way = self.under_way.saturating_sub(1);
-        match happening {
-            Happening::Replied { account, call, sent_at, outcome } => {
-                self.step(account, Event::Replied { call, sent_at, outcome });
-            }
-            Happening::Saved { account, save, result } => self.step(account, Event::Saved(save, result)),
+    /// A call or a save has come to its end.
+    pub(super) fn replied(&mut self, account: usize, call: CallId, sent_at: Moment, outcome: Outcome) {
+        if let Some(account) = self.accounts.get_mut(&account) {
+            account.under_way = account.under_way.saturating_sub(1);
+            account.contact = match &outcome {
+                Outcome::Trouble(trouble) if trouble.reach == Reach::Unsent => Contact::Unreachable,
+                Outcome::Trouble(_)
+                | Outcome::Granted(_)
+                | Outcome::PinIssued(_)
+                | Outcome::Pending
+                | Outcome::SlowDown
+                | Outcome::PinOver(_)
+                | Outcome::Refused(_)
+                | Outcome::Misconfigured(_) => Contact::Reached,
+            };
         }
+        self.step(account, Event::Replied { call, sent_at, outcome });
+        self.part_with(account);
+    }
+
+    /// A save has come to its end.
+    pub(super) fn saved(&mut self, account: usize, save: SaveId, result: Result<(), String>) {
+        if let Some(account) = self.accounts.get_mut(&account) {
+            account.under_way = account.under_way.saturating_sub(1);
+        }
+        self.step(account, Event::Saved(save, result));
+        self.part_with(account);
+    }
+
+    /// Takes another configuration over, between two steps, so that no client ever sees half of it.
+    pub(super) fn refurnish(&mut self, fittings: Fittings, mut fetched: BTreeMap<String, Fetched>) {
+        let Fittings { settings, client, policy, mut tenants, .. } = fittings;
+        self.client = client;
+        let policy_changed = mem::replace(&mut self.policy, policy.clone()) != policy;
+        let before: Vec<(usize, Rc<str>)> =
+            self.accounts.iter().map(|(&id, account)| (id, Rc::clone(&account.name))).collect();
+        self.names.clear();
+        for (id, name) in before {
+            let tenant = tenants.remove(&*name);
+            if tenant.is_some() {
+                self.names.insert(name.to_string(), id);
+            }
+            if self.refurnish_one(id, tenant) && policy_changed {
+                self.step(id, Event::PolicyChanged(policy.clone()));
+            }
+        }
+        for (name, tenant) in tenants {
+            let Some(file) = fetched.remove(&name) else { continue };
+            let id = self.move_in(&name, tenant, file.into_loaded(&Reading::take()));
+            self.step(id, Event::Started);
+            tracing::info!(account = name, "{name}: a new account");
+        }
+        self.set_default(settings.default_account.as_deref());
+        self.news = Said::NotYet;
+    }
+
+    /// Gives an account what the configuration has for its name now; whether it stays.
+    fn refurnish_one(&mut self, id: usize, tenant: Option<Tenant>) -> bool {
+        let Some(account) = self.accounts.get_mut(&id) else { return false };
+        let name = Rc::clone(&account.name);
+        match (&account.tenure, tenant) {
+            (Tenure::Standing, Some(tenant)) if tenant.fingerprint == account.fingerprint => {
+                account.allowed = tenant.allowed;
+                if *tenant.scope != *account.scope {
+                    say_scope(&name, &account.scope, &tenant.scope);
+                    account.scope = tenant.scope.into();
+                }
+                return true;
+            }
+            (Tenure::Standing, None) => {
+                tracing::info!(
+                    account = &*name,
+                    "{name}: removed; its file stays (ecobee-tokend forget {name} deletes it)"
+                );
+                account.tenure = Tenure::Ending;
+            }
+            (Tenure::Standing, Some(tenant)) => {
+                tracing::info!(account = &*name, "{name}: has another API key now");
+                account.tenure = Tenure::Bequeathed(Box::new(tenant));
+            }
+            (_, Some(tenant)) => account.tenure = Tenure::Bequeathed(Box::new(tenant)),
+            (_, None) => account.tenure = Tenure::Ending,
+        }
+        account.season.set(Season::Closing);
+        self.dismiss(id);
+        self.step(id, Event::Stopping);
+        self.part_with(id);
+        false
+    }
+
+    /// Whoever waits for this account is to ask again, or elsewhere.
+    fn dismiss(&mut self, account: usize) {
+        let gone: Vec<RequestId> = self
+            .waiting
+            .iter()
+            .filter(|(_, (asked, _))| *asked == account)
+            .map(|(request, _)| *request)
+            .collect();
+        for request in gone {
+            if let Some((_, sender)) = self.waiting.remove(&request) {
+                let _ = sender.send(None);
+            }
+        }
+    }
+
+    /// Lets an account go whose time is over, as soon as it rests.
+    fn part_with(&mut self, id: usize) {
+        if self.rereading != Rereading::No {
+            // What is being read may have it again; its file is not looked up for that while it is here.
+            return;
+        }
+        let Some(account) = self.accounts.get_mut(&id).filter(|account| account.rests()) else { return };
+        match mem::replace(&mut account.tenure, Tenure::Ending) {
+            Tenure::Ending => {
+                self.wake_at(id, None);
+                self.accounts.remove(&id);
+            }
+            Tenure::Bequeathed(heir) => self.search_for(id, heir),
+            other @ (Tenure::Standing | Tenure::HandingOver(_) | Tenure::Stuck(_)) => account.tenure = other,
+        }
+    }
+
+    fn search_for(&mut self, id: usize, heir: Box<Tenant>) {
+        let Some(account) = self.accounts.get_mut(&id) else { return };
+        self.last_search += 1;
+        let search = self.last_search;
+        account.tenure = Tenure::HandingOver(search);
+        let (store, happenings) = (self.store.clone(), self.happenings.clone());
+        let name = account.name.to_string();
+        let fingerprint = heir.fingerprint.clone();
+        tokio::task::spawn_local(async move {
+            let looking = move || store.fetch(&name, &fingerprint, &Reading::take());
+            let result = match tokio::task::spawn_blocking(looking).await {
+                Ok(fetched) => fetched.map_err(|error: StoreError| error.to_string()),
+                Err(_) => Err("the task that reads the store broke off".to_owned()),
+            };
+            let _ = happenings.send(Happening::Fetched { account: id, search, heir, result });
+        });
+    }
+
+    /// The file of an account's successor is here: the name changes hands, unless the configuration has changed again.
+    pub(super) fn found(&mut self, id: usize, search: u64, heir: Tenant, result: Result<Fetched, String>) {
+        let Some(account) = self.accounts.get_mut(&id) else { return };
+        if !matches!(account.tenure, Tenure::HandingOver(latest) if latest == search)
+            || self.season == Season::Closing
+        {
+            return;
+        }
+        let name = Rc::clone(&account.name);
+        match result {
+            Ok(file) => {
+                self.wake_at(id, None);
+                self.accounts.remove(&id);
+                let successor = self.move_in(&name, heir, file.into_loaded(&Reading::take()));
+                self.set_default(self.default_name.clone().as_deref());
+                self.step(successor, Event::Started);
+            }
+            Err(why) => {
+                tracing::error!(account = &*name, "{name}: cannot be taken up with its new API key: {why}");
+                account.tenure = Tenure::Stuck(why);
+            }
+        }
+        self.news = Said::NotYet;
     }
 
     fn step(&mut self, account: usize, event: Event) {
         let now = clock::now();
-        let Some(keeper) = self.accounts.get_mut(account).map(|account| &mut account.keeper) else { return };
+        let Some(keeper) = self.accounts.get_mut(&account).map(|account| &mut account.keeper) else { return };
         for action in keeper.step(now, event) {
             self.carry_out(account, action);
         }
     }
 
     /// The only place where an action becomes a deed.
-    fn carry_out(&mut self, account: usize, action: Action) {
+    fn carry_out(&mut self, id: usize, action: Action) {
         match action {
             Action::SendAuthorize { call } => {
-                let (client, key) = self.way_to_ecobee(account);
-                let scope = Rc::clone(&self.accounts[account].scope);
-                self.call(account, call, async move { client.authorize(&key, &scope).await });
+                let (client, key) = self.way_to_ecobee(id);
+                let scope = Rc::clone(&self.accounts[&id].scope);
+                self.call(id, call, async move { client.authorize(&key, &scope).await });
             }
             Action::SendPoll { call, code } => {
-                let (client, key) = self.way_to_ecobee(account);
-                self.call(account, call, async move { client.poll(&key, &code).await });
+                let (client, key) = self.way_to_ecobee(id);
+                self.call(id, call, async move { client.poll(&key, &code).await });
             }
             Action::SendRefresh { call, refresh_token } => {
-                let (client, key) = self.way_to_ecobee(account);
-                self.call(account, call, async move { client.refresh(&key, &refresh_token).await });
+                let (client, key) = self.way_to_ecobee(id);
+                self.call(id, call, async move { client.refresh(&key, &refresh_token).await });
             }
-            Action::Persist { save, record } => self.persist(account, save, &record),
+            Action::Persist { save, record } => self.persist(id, save, &record),
             Action::Answer(request, answer) => self.answer(request, answer),
             Action::Tell(news) => {
                 let reading = Reading::take();
-                diary::write(&self.accounts[account].name, &news, |moment| reading.wall_of(moment));
+                let account = &self.accounts[&id];
+                let view = account.keeper.view(reading.moment);
+                diary::write(&account.name, &news, &view, &reading);
                 self.news = Said::NotYet;
             }
             Action::Notify(_) => self.news = Said::NotYet,
-            Action::WakeAt(moment) => self.wake_at(account, moment),
+            Action::WakeAt(moment) => self.wake_at(id, moment),
         }
     }
 
     fn way_to_ecobee(&self, account: usize) -> (Client, Secret) {
-        (self.client.clone(), self.accounts[account].api_key.clone())
+        (self.client.clone(), self.accounts[&account].api_key.clone())
     }
 
     /// Makes a call in its own task, when one of the few places is free. It always comes back as a happening.
-    fn call(&mut self, account: usize, call: CallId, calling: impl Future<Output = Outcome> + 'static) {
-        self.under_way += 1;
+    fn call(&mut self, id: usize, call: CallId, calling: impl Future<Output = Outcome> + 'static) {
+        let Some(account) = self.accounts.get_mut(&id) else { return };
+        account.under_way += 1;
         let places = Rc::clone(&self.calls);
-        let season = Rc::clone(&self.season);
+        let season = Rc::clone(&account.season);
         let happenings = self.happenings.clone();
         tokio::task::spawn_local(async move {
             let place = match places.try_acquire() {
                 Ok(place) => Some(place),
-                // A call that had to queue is not made any more once the daemon is leaving.
+                // A call that had to queue is not made any more once the daemon, or the account, is leaving.
                 Err(_) => places.acquire().await.ok().filter(|_| season.get() == Season::Open),
             };
             let sent_at = clock::now();
             let outcome = match place {
                 Some(_place) => calling.await,
                 None => Outcome::Trouble(Trouble {
-                    reason: "the daemon is stopping".to_owned(),
+                    reason: "what is not under way yet is not begun any more".to_owned(),
                     reach: Reach::Unsent,
                     retry_after: None,
                     rotated: None,
                 }),
             };
-            let _ = happenings.send(Happening::Replied { account, call, sent_at, outcome });
+            let _ = happenings.send(Happening::Replied { account: id, call, sent_at, outcome });
         });
     }
 
     /// The daemon is about to leave: what is under way is finished, nothing new begins.
     pub(super) fn wind_up(&mut self) {
-        self.season.set(Season::Closing);
+        self.season = Season::Closing;
+        for account in self.accounts.values() {
+            account.season.set(Season::Closing);
+        }
         self.step_all(|| Event::Stopping);
     }
 
     /// Whoever still waits is told that the daemon leaves.
-    pub(super) fn dismiss(&mut self) {
-        self.waiting.clear();
+    pub(super) fn send_home(&mut self) {
+        for (_, (_, sender)) in self.waiting.drain() {
+            let _ = sender.send(Some(not_now("the daemon is stopping".to_owned())));
+        }
     }
 
-    fn persist(&mut self, account: usize, save: SaveId, record: &Record) {
-        self.under_way += 1;
-        let Account { name, fingerprint, .. } = &self.accounts[account];
-        let image = self.store.encode(name, fingerprint, record, &Reading::take());
+    fn persist(&mut self, id: usize, save: SaveId, record: &Record) {
+        let Some(account) = self.accounts.get_mut(&id) else { return };
+        account.under_way += 1;
+        let image = self.store.encode(&account.name, &account.fingerprint, record, &Reading::take());
         let happenings = self.happenings.clone();
         tokio::task::spawn_local(async move {
             let result = match tokio::task::spawn_blocking(move || image.write()).await {
                 Ok(written) => written.map_err(|error| error.to_string()),
                 Err(_) => Err("the task that writes to the store broke off".to_owned()),
             };
-            let _ = happenings.send(Happening::Saved { account, save, result });
+            let _ = happenings.send(Happening::Saved { account: id, save, result });
         });
     }
 
@@ -296,38 +603,60 @@ impl House {
             && *asked == request
         {
             *place = Some(answer);
-        } else if let Some(waiting) = self.waiting.remove(&request) {
+        } else if let Some((_, waiting)) = self.waiting.remove(&request) {
             // Nobody listens any more: the client hung up in this very moment.
-            let _ = waiting.send(answer);
+            let _ = waiting.send(Some(answer));
         }
     }
 
-    fn wake_at(&mut self, account: usize, moment: Option<Moment>) {
-        let present = &mut self.accounts[account].wake_at;
-        if *present == moment {
+    fn wake_at(&mut self, id: usize, moment: Option<Moment>) {
+        let Some(account) = self.accounts.get_mut(&id) else { return };
+        if account.wake_at == moment {
             return;
         }
-        if let Some(before) = std::mem::replace(present, moment) {
-            self.alarms.remove(&(before, account));
+        if let Some(before) = mem::replace(&mut account.wake_at, moment) {
+            self.alarms.remove(&(before, id));
         }
         if let Some(moment) = moment {
-            self.alarms.insert((moment, account));
+            self.alarms.insert((moment, id));
             self.alarm.ring_by(moment);
         }
     }
 
-    fn ask(&mut self, account: usize, ask: Ask) -> Result<Answer, (RequestId, oneshot::Receiver<Answer>)> {
+    fn ask(&mut self, id: usize, ask: Ask) -> Asking {
+        let Some(account) = self.accounts.get(&id) else {
+            return Asking::Answered(not_now("the account has just gone".to_owned()));
+        };
+        match &account.tenure {
+            Tenure::Standing => {}
+            Tenure::Stuck(why) => return Asking::Answered(not_now(why.clone())),
+            Tenure::Ending | Tenure::Bequeathed(_) | Tenure::HandingOver(_) => {
+                let detail =
+                    "the account has another API key, and what was under way with the old one is awaited";
+                return Asking::Answered(not_now(detail.to_owned()));
+            }
+        }
         self.last_request += 1;
         let request = RequestId(self.last_request);
         self.at_the_desk = Some((request, None));
-        self.step(account, Event::Asked(request, ask));
+        self.step(id, Event::Asked(request, ask));
         if let Some((_, Some(answer))) = self.at_the_desk.take() {
-            return Ok(answer);
+            return Asking::Answered(answer);
         }
         let (sender, receiver) = oneshot::channel();
-        self.waiting.insert(request, sender);
-        Err((request, receiver))
+        self.waiting.insert(request, (id, sender));
+        Asking::Waits(request, receiver)
     }
+}
+
+fn not_now(detail: String) -> Answer {
+    Answer::Problem(Problem::Unavailable { detail, retry_after: SHORTLY })
+}
+
+/// What becomes of a question.
+enum Asking {
+    Answered(Answer),
+    Waits(RequestId, oneshot::Receiver<Option<Answer>>),
 }
 
 /// Where the socket's requests are decided.
@@ -360,25 +689,45 @@ impl Lender for Desk {
         let house = self.0.borrow();
         house
             .accounts
-            .get(account)
+            .get(&account)
             .is_some_and(|account| account.allowed.admits(peer.uid, peer.gid, house.own_uid))
     }
 
     fn ask(&self, account: usize, ask: Ask) -> Asked<Waiting> {
         match self.0.borrow_mut().ask(account, ask) {
-            Ok(answer) => Asked::Now(answer),
-            Err((request, receiver)) => {
+            Asking::Answered(answer) => Asked::Now(answer),
+            Asking::Waits(request, receiver) => {
                 Asked::Later(Waiting { desk: self.clone(), account, request, receiver })
             }
         }
     }
 
     fn view(&self, account: usize) -> View {
-        self.0.borrow().accounts[account].keeper.view(clock::now())
+        let house = self.0.borrow();
+        house.accounts.get(&account).map_or_else(nothing, |account| account.keeper.view(clock::now()))
+    }
+
+    fn is_leaving(&self) -> bool {
+        self.0.borrow().season == Season::Closing
     }
 
     fn wall_millis_of(&self, moment: Moment) -> i64 {
         clock::wall_millis().saturating_add(moment.as_millis().saturating_sub(clock::now().as_millis()))
+    }
+}
+
+/// What there is to see of an account that has just gone.
+fn nothing() -> View {
+    View {
+        state: State::RequestingPin,
+        token: None,
+        pin: None,
+        failures: 0,
+        last_error: None,
+        trouble_since: None,
+        next_try_at: None,
+        last_refresh_at: None,
+        unsaved: false,
     }
 }
 
@@ -387,19 +736,14 @@ pub struct Waiting {
     desk: Desk,
     account: usize,
     request: RequestId,
-    receiver: oneshot::Receiver<Answer>,
+    receiver: oneshot::Receiver<Option<Answer>>,
 }
 
 impl Future for Waiting {
-    type Output = Answer;
+    type Output = Option<Answer>;
 
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Answer> {
-        Pin::new(&mut self.receiver).poll(context).map(|answer| {
-            answer.unwrap_or(Answer::Problem(Problem::Unavailable {
-                detail: "the daemon is stopping".to_owned(),
-                retry_after: std::time::Duration::from_secs(1),
-            }))
-        })
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Answer>> {
+        Pin::new(&mut self.receiver).poll(context).map(Result::unwrap_or_default)
     }
 }
 

@@ -195,15 +195,29 @@ fn health_is_a_living_token_for_every_account() {
 fn one_account_without_a_token_is_ill_health() {
     let house = House::open(Plan { view: cabin_awaits, ..Plan::names(&["cabin", "home"], None) });
     let detail = house.get("/healthz").problem(503, "token-unavailable")["detail"].clone();
-    assert_eq!(detail, "1 of 2 accounts without a living token: cabin.");
+    assert_eq!(
+        detail,
+        "1 of 2 accounts without a living token: cabin (a person must enter the PIN ABCD-EFGH at ecobee.com, My Apps)."
+    );
 }
 
 #[test]
 fn ill_health_names_five_accounts_at_most() {
     let names = ["a", "b", "c", "d", "e", "f", "g"];
     let house = House::open(Plan { view: |_| without_grant(), ..Plan::names(&names, None) });
+    let detail = house.get("/healthz").problem(503, "token-unavailable")["detail"].to_string();
+    for name in ["a", "b", "c", "d", "e"] {
+        assert!(detail.contains(&format!(" {name} (")), "{detail}");
+    }
+    assert!(!detail.contains(" f (") && detail.contains("and 2 more."), "{detail}");
+}
+
+#[test]
+fn ill_health_says_why_of_each_account() {
+    let house = House::open(Plan { view: |_| View::broken(), ..Plan::default() });
     let detail = house.get("/healthz").problem(503, "token-unavailable")["detail"].clone();
-    assert_eq!(detail, "7 of 7 accounts without a living token: a, b, c, d, e and 2 more.");
+    let why = View::broken().last_error.unwrap();
+    assert_eq!(detail, format!("1 of 1 accounts without a living token: home ({why})."));
 }
 
 #[test]
@@ -259,6 +273,11 @@ fn head_is_answered_like_get_without_the_body() {
 struct View;
 
 impl View {
+    /// No token, and no PIN yet.
+    fn broken() -> ecobee_tokend::keeper::View {
+        ecobee_tokend::keeper::View { pin: None, ..without_grant() }
+    }
+
     /// A living token, and a PIN beside it.
     fn both() -> ecobee_tokend::keeper::View {
         ecobee_tokend::keeper::View { pin: Some(pin()), ..healthy() }

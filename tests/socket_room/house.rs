@@ -70,6 +70,7 @@ pub(crate) fn healthy() -> View {
         failures: 0,
         last_error: None,
         trouble_since: None,
+        next_try_at: None,
         last_refresh_at: Some(NOW - Duration::from_secs(600)),
         unsaved: false,
     }
@@ -172,7 +173,7 @@ impl Drop for Patient {
 
 impl Lender for Scripted {
     type Account = usize;
-    type Waiting = Pin<Box<dyn Future<Output = Answer>>>;
+    type Waiting = Pin<Box<dyn Future<Output = Option<Answer>>>>;
 
     fn default_account(&self) -> Option<usize> {
         self.default
@@ -202,7 +203,7 @@ impl Lender for Scripted {
                 return Asked::Later(Box::pin(async move {
                     told.await.unwrap();
                     patient.served();
-                    token("Bearer", None, Duration::from_secs(60))
+                    Some(token("Bearer", None, Duration::from_secs(60)))
                 }));
             }
             Reply::Never => {

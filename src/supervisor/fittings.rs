@@ -1,0 +1,152 @@
+//! What a configuration comes to on this machine: names become numbers, files are looked at, the way to ecobee is
+//! laid. May wait (for the disk, for a user database in the network), and so is for the start or for another thread.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+use super::RunError;
+use crate::config::{self, ApiKeySource, KeySource, Principal, Settings};
+use crate::ecobee::{Client, Endpoint};
+use crate::keeper::Policy;
+use crate::people::{self, Allowed};
+use crate::secret::Secret;
+use crate::store::Fingerprint;
+
+/// All of it.
+pub(super) struct Fittings {
+    pub(super) settings: Settings,
+    pub(super) client: Client,
+    pub(super) policy: Policy,
+    pub(super) tenants: BTreeMap<String, Tenant>,
+    /// What an administrator should mend, though the daemon runs.
+    pub(super) warnings: Vec<String>,
+}
+
+/// An account of the configuration.
+pub(super) struct Tenant {
+    pub(super) api_key: Secret,
+    pub(super) fingerprint: Fingerprint,
+    pub(super) scope: String,
+    pub(super) allowed: Allowed,
+}
+
+impl Fittings {
+    pub(super) fn of(settings: Settings) -> Result<Self, RunError> {
+        let refuse = |key: &str, what: String| {
+            RunError::Unsupported(format!("{}: {key}: {what}", settings.source.display()))
+        };
+        if settings.store.key.is_some() {
+            let what =
+                "encryption at rest is not built yet; leave key-credential and key-file out".to_owned();
+            return Err(refuse("store", what));
+        }
+        let client = Client::new(Endpoint {
+            url: settings.ecobee.url.to_string(),
+            request_timeout: settings.ecobee.request_timeout,
+            ca_file: settings.ecobee.ca_file.clone(),
+        })
+        .map_err(|error| refuse("ecobee", error.to_string()))?;
+        let policy = Policy {
+            ahead: settings.refresh.ahead,
+            retry_initial: settings.refresh.retry_initial,
+            retry_max: settings.refresh.retry_max,
+            refusals_before_pin: settings.refresh.refusals_before_pin,
+            remind_every: settings.notify.remind_every,
+        };
+        let mut warnings = exposed_secrets(&settings);
+        if settings.notify.webhook.is_some() || settings.notify.command.is_some() {
+            warnings.push(format!(
+                "{}: notify: this version sends no notifications yet; a PIN is shown in the log, in the unit's status \
+                 and at GET /pin",
+                settings.source.display()
+            ));
+        }
+        let mut tenants = BTreeMap::new();
+        for (name, account) in &settings.accounts {
+            let allowed = allowed(name, account, &mut warnings);
+            let tenant = Tenant {
+                api_key: account.api_key.clone(),
+                fingerprint: Fingerprint::of(&account.api_key),
+                scope: account.scope.clone(),
+                allowed,
+            };
+            tenants.insert(name.clone(), tenant);
+        }
+        Ok(Self { settings, client, policy, tenants, warnings })
+    }
+}
+
+/// The number of `socket.group`.
+pub(super) fn socket_group(settings: &Settings) -> Result<Option<u32>, RunError> {
+    let Some(name) = settings.socket.group.as_deref() else { return Ok(None) };
+    let number = name.parse().ok().or_else(|| people::gid_of(name));
+    number.map(Some).ok_or_else(|| {
+        RunError::Unsupported(format!(
+            "{}: socket.group: there is no group {name} on this machine; create it (groupadd --system {name}) or name \
+             another",
+            settings.source.display()
+        ))
+    })
+}
+
+/// Names become numbers once, when the configuration is read; a name that nobody has admits nobody.
+fn allowed(name: &str, account: &config::Account, warnings: &mut Vec<String>) -> Allowed {
+    if account.allow_users.is_empty() && account.allow_groups.is_empty() {
+        return Allowed::Everyone;
+    }
+    let mut numbers = |principals: &[Principal], key: &str, lookup: fn(&str) -> Option<u32>| {
+        let mut found = Vec::new();
+        for principal in principals {
+            match principal {
+                Principal::Id(id) => found.push(*id),
+                Principal::Name(who) => match lookup(who) {
+                    Some(number) => found.push(number),
+                    None => warnings
+                        .push(format!("accounts.{name}.{key}: there is no {who} on this machine, and so nobody is let in for it")),
+                },
+            }
+        }
+        found
+    };
+    Allowed::Only {
+        users: numbers(&account.allow_users, "allow-users", people::uid_of),
+        groups: numbers(&account.allow_groups, "allow-groups", people::gid_of),
+    }
+}
+
+/// Files with secrets in them that anyone on this machine can read.
+fn exposed_secrets(settings: &Settings) -> Vec<String> {
+    let of_accounts = settings.accounts.values().map(|account| match &account.api_key_source {
+        ApiKeySource::Inline => Some(settings.source.as_path()),
+        ApiKeySource::Kept(source) => kept_in(source),
+    });
+    let bearer = settings.notify.webhook_bearer.as_ref().and_then(|bearer| kept_in(&bearer.source));
+    let mut files: Vec<&Path> = of_accounts.chain([bearer]).flatten().collect();
+    files.sort_unstable();
+    files.dedup();
+    files.into_iter().filter_map(exposure).collect()
+}
+
+/// systemd guards its credentials itself.
+fn kept_in(source: &KeySource) -> Option<&Path> {
+    match source {
+        KeySource::File(path) => Some(path),
+        KeySource::Credential { .. } => None,
+    }
+}
+
+fn exposure(path: &Path) -> Option<String> {
+    let about = fs::metadata(path).ok()?;
+    let mode = about.mode() & 0o7777;
+    if mode & 0o007 == 0 {
+        return None;
+    }
+    // What belongs to another user (root, as a rule) must stay readable for ours, by way of the group.
+    let remedy = if about.uid() == rustix::process::geteuid().as_raw() { "600" } else { "640" };
+    let path = path.display();
+    Some(format!(
+        "{path}: holds a secret, and every user of this machine can get at it (mode {mode:04o}); chmod {remedy} {path}"
+    ))
+}

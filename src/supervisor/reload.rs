@@ -1,0 +1,61 @@
+//! The configuration read again, away from the loop, and what of it needs a restart.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+
+use super::fittings::Fittings;
+use crate::clock::Reading;
+use crate::config::{self, KeySource, Settings, Surroundings};
+use crate::store::{Fetched, Store};
+
+/// A configuration that can be used, and the files of the accounts that are new in it.
+pub(super) struct Prepared {
+    pub(super) fittings: Fittings,
+    pub(super) fetched: BTreeMap<String, Fetched>,
+}
+
+/// Reads everything that a reload needs; changes nothing, a broken store file of a new account aside. `known` are the
+/// accounts whose files are in use. An error is a sentence on why nothing of it can be used.
+pub(super) fn prepare(source: &PathBuf, store: &Store, known: &BTreeSet<String>) -> Result<Prepared, String> {
+    let settings =
+        config::load(source, &Surroundings::of_this_process()).map_err(|error| error.to_string())?;
+    let fittings = Fittings::of(settings).map_err(|error| error.to_string())?;
+    let mut fetched = BTreeMap::new();
+    for (name, tenant) in fittings.tenants.iter().filter(|(name, _)| !known.contains(*name)) {
+        let file =
+            store.fetch(name, &tenant.fingerprint, &Reading::take()).map_err(|error| error.to_string())?;
+        fetched.insert(name.clone(), file);
+    }
+    Ok(Prepared { fittings, fetched })
+}
+
+/// Whose socket clients connect to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Doors {
+    /// The one that `[socket]` describes.
+    OurOwn,
+    /// systemd's: `[socket]` is not used.
+    Inherited,
+}
+
+/// The keys whose new values only a restart takes over.
+pub(super) fn needs_restart(used: &Settings, new: &Settings, doors: Doors) -> Vec<&'static str> {
+    let own_doors = doors == Doors::OurOwn;
+    let (socket, store) = (&used.socket, &used.store);
+    let key = |settings: &Settings| match &settings.store.key {
+        Some(KeySource::Credential { .. }) => Some("store.key-credential"),
+        Some(KeySource::File(_)) => Some("store.key-file"),
+        None => None,
+    };
+    let key_changed = store.key != new.store.key;
+    let mut keys = vec![
+        (own_doors && socket.path != new.socket.path).then_some("socket.path"),
+        (own_doors && socket.mode != new.socket.mode).then_some("socket.mode"),
+        (own_doors && socket.group != new.socket.group).then_some("socket.group"),
+        (store.directory != new.store.directory).then_some("store.directory"),
+        key(used).filter(|_| key_changed),
+        key(new).filter(|_| key_changed),
+    ];
+    keys.dedup();
+    keys.into_iter().flatten().collect()
+}
