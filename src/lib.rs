@@ -5,7 +5,7 @@
 //!  config ──▶ supervisor ──▶ keeper ──▶ actions ──▶  ecobee   the three calls, HTTP to outcome
 //!  signals ─────▲  ▲  ▲                              store    the token files
 //!  clock ──────────┘  └── what came of the actions   socket   local readers
-//!                         what clients ask           systemd  ready, status, watchdog
+//!                         what clients ask           systemd  ready, status, watchdog, inherited sockets
 //! ```
 //! [`keeper`] decides what happens next to one account and knows nothing of the world. [`supervisor`] is the one
 //! loop: it brings events in and carries actions out. Each other room does one thing for it and knows no other
@@ -19,6 +19,8 @@
 //!   keeper orders `Persist`, `store` writes it in a thread of its own, the report of that lets the keeper publish.
 //! - **A PIN to a person's eye**: the keeper tells `News::PinShown` when it is saved; `supervisor` writes the diary and
 //!   systemd's status, and anyone may read it at `GET /pin`.
+//! - **A changed configuration**: SIGHUP; `supervisor/reload.rs` reads it in a thread of its own, `House::refurnish`
+//!   takes it over between two steps; an account that goes finishes first what is under way.
 //!
 //! # What always holds
 //! - **A grant is on disk before anyone is served from it**, unless saving fails or takes longer than two seconds.

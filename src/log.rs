@@ -10,6 +10,7 @@ use std::os::fd::AsFd;
 use jiff::{Timestamp, tz::TimeZone};
 use tracing::field::{Field, Visit};
 use tracing::level_filters::LevelFilter;
+use tracing_journald::{Priority, PriorityMappings};
 use tracing_subscriber::Layer;
 use tracing_subscriber::field::RecordFields;
 use tracing_subscriber::filter::Targets;
@@ -118,7 +119,17 @@ pub fn start(format: LogFormat) {
     };
     let layer = match (journal.then(tracing_journald::layer), format) {
         (Some(Ok(layer)), _) => {
-            layer.with_field_prefix(None).with_syslog_identifier("ecobee-tokend".to_owned()).boxed()
+            // The layer would have info as a notice, which journalctl prints in bold.
+            let priorities = PriorityMappings {
+                info: Priority::Informational,
+                debug: Priority::Debug,
+                ..PriorityMappings::default()
+            };
+            layer
+                .with_priority_mappings(priorities)
+                .with_field_prefix(None)
+                .with_syslog_identifier("ecobee-tokend".to_owned())
+                .boxed()
         }
         (_, LogFormat::Json) => {
             tracing_subscriber::fmt::layer().json().flatten_event(true).with_writer(io::stderr).boxed()

@@ -258,9 +258,7 @@ impl Alive {
                 house.replied(account, call, sent_at, outcome);
             }
             Happening::Saved { account, save, result } => house.saved(account, save, result),
-            Happening::Fetched { account, search, heir, result } => {
-                house.found(account, search, *heir, result)
-            }
+            Happening::Fetched(found) => house.found(*found),
             Happening::Reread(result) => {
                 drop(house);
                 self.reread(result);
@@ -277,10 +275,10 @@ impl Alive {
                 systemd::stopping();
                 house.wind_up();
                 if !house.rests() {
-                    tracing::info!(
-                        "stopping; a call to ecobee is awaited for {} s at most",
-                        at_most.as_secs()
-                    );
+                    let words =
+                        format!("stopping; a call to ecobee is awaited for {} s at most", at_most.as_secs());
+                    tracing::info!("{words}");
+                    house.remark(Some(words));
                 }
             }
             (Wish::Refresh, Stage::Serving) => house.step_all(|| Event::RefreshWanted),

@@ -55,7 +55,9 @@ pub fn watchdog() {
 
 /// What `systemctl status` shows.
 pub fn status(sentence: &str) {
-    notify(&[NotifyState::Status(sentence)]);
+    // A line of its own would be an order to systemd.
+    let line = sentence.replace(char::is_control, " ");
+    notify(&[NotifyState::Status(&line)]);
 }
 
 /// How often the watchdog wants to hear from the loop: twice in the time that systemd allows.

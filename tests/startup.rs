@@ -5,11 +5,13 @@ mod harness;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixListener;
+use std::path::Path;
 use std::process::{Command, Output};
 use std::time::Duration;
 
 use ecobee_simulator::Liveness;
 use harness::{Daemon, Stage};
+use tempfile::TempDir;
 
 const HOUR: Duration = Duration::from_secs(3600);
 
@@ -309,4 +311,91 @@ fn a_socket_path_that_nobody_listens_at_any_more_is_recognised() {
     let stage = Stage::with_lifetime(HOUR);
     drop(UnixListener::bind(stage.socket()).expect("it binds"));
     assert_eq!(stage.start().get("/status").status, 200);
+}
+
+#[test]
+fn check_config_warns_of_what_the_start_warns_of() {
+    let stage = Stage::with_lifetime(HOUR);
+    let key_file = stage.folder.path().join("home.key");
+    fs::write(&key_file, "made-up-key-0123456789").expect("it is ours");
+    fs::set_permissions(&key_file, fs::Permissions::from_mode(0o644)).expect("it is ours");
+    let config = fs::read_to_string(stage.config()).expect("it was written");
+    let inline = format!("api-key = \"{}\"", harness::KEY);
+    let path = stage.folder.path().join("config.toml");
+    let changed = "api-key-file = \"home.key\"\nallow-users = [\"no-such-user\"]";
+    fs::write(&path, config.replace(&inline, changed)).expect("it is ours");
+    let remedy = format!("(mode 0644); chmod 600 {}", key_file.display());
+    let expected = [remedy.as_str(), "accounts.home.allow-users: there is no no-such-user on this machine"];
+
+    let output = tokend(&["check-config", "--config", path.to_str().expect("a plain path")]);
+
+    assert!(output.status.success(), "{}", complaint(&output));
+    let daemon = Daemon::launch(&path, stage.folder.path(), &stage.socket());
+    for words in expected {
+        assert!(complaint(&output).contains(words), "{}", complaint(&output));
+        daemon.log.wait_for("the same at the start", |line| line.contains(" WARN ") && line.contains(words));
+    }
+    fs::set_permissions(&key_file, fs::Permissions::from_mode(0o640)).expect("it is ours");
+    let output = tokend(&["check-config", "--config", path.to_str().expect("a plain path")]);
+    assert!(!complaint(&output).contains("chmod"), "a group may be the daemon's: {}", complaint(&output));
+}
+
+#[test]
+fn rule_12_forget_of_a_misspelt_name_tells_which_there_are() {
+    let stage = Stage::with_lifetime(HOUR).accounts(&["cabin", "home"]);
+    assert!(stage.start_authorized().stop().success());
+    let config = stage.config();
+
+    let output = tokend(&["forget", "--config", config.to_str().expect("a plain path"), "hom"]);
+
+    assert_eq!(output.status.code(), Some(1));
+    assert!(complaint(&output).contains("what is there: cabin, home"), "{}", complaint(&output));
+}
+
+/// `check-config` with an account whose key is this credential.
+fn check_credential(folder: &Path, name: &str, credentials: Option<&Path>) -> Output {
+    let config = folder.join("credential.toml");
+    fs::write(&config, format!("[accounts.home]\napi-key-credential = '{name}'\n")).expect("it is ours");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_ecobee-tokend"));
+    command.arg("check-config").arg("--config").arg(config).env_remove("CREDENTIALS_DIRECTORY");
+    if let Some(credentials) = credentials {
+        command.env("CREDENTIALS_DIRECTORY", credentials);
+    }
+    command.output().expect("the daemon runs")
+}
+
+#[test]
+fn a_credential_is_read_whatever_its_name_and_complained_about_with_it() {
+    let folder = TempDir::new().expect("a temporary folder");
+    let credentials = folder.path().join("credentials");
+    fs::create_dir(&credentials).expect("it is ours");
+    for name in ["home.key", "two words", "-x", "..key", "größe", "a:b", "%h", "🔑", &"x".repeat(200)] {
+        fs::write(credentials.join(name), "made-up-key-0123456789\n").expect("it is ours");
+        let output = check_credential(folder.path(), name, Some(&credentials));
+        assert!(output.status.success(), "{name}: {}", complaint(&output));
+    }
+    for name in ["", ".", "..", "../home.key", "/etc/passwd", "a/b"] {
+        let output = check_credential(folder.path(), name, Some(&credentials));
+        assert_eq!(output.status.code(), Some(78), "{name}");
+        let said = complaint(&output);
+        assert!(
+            said.contains("accounts.home.api-key-credential") && said.contains("without a slash"),
+            "{said}"
+        );
+    }
+    let missing = complaint(&check_credential(folder.path(), "nowhere", Some(&credentials)));
+    assert!(missing.contains("credentials/nowhere does not exist"), "{missing}");
+    for (content, fault) in
+        [("", "is empty"), ("two words", "holds a space"), ("\0\x01", "not visible ASCII")]
+    {
+        fs::write(credentials.join("odd"), content).expect("it is ours");
+        let output = check_credential(folder.path(), "odd", Some(&credentials));
+        let said = complaint(&output);
+        assert!(output.status.code() == Some(78) && said.contains(fault), "{said}");
+        assert!(content.is_empty() || !said.contains(content), "no message repeats a secret");
+    }
+    let output = check_credential(folder.path(), "home.key", None);
+    assert_eq!(output.status.code(), Some(78));
+    let said = complaint(&output);
+    assert!(said.contains("$CREDENTIALS_DIRECTORY is not set") && said.contains("LoadCredential="), "{said}");
 }

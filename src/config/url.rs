@@ -14,8 +14,7 @@ pub struct BaseUrl(String);
 
 impl BaseUrl {
     /// What may stand where a base URL is wanted.
-    pub(super) const WANTED: &str =
-        "https://HOST[:PORT][/PATH] (http:// would show the API key and the tokens to everyone on the way, so it is for \
+    pub(super) const WANTED: &str = "https://HOST[:PORT][/PATH] (http:// would show the API key and the tokens to everyone on the way, so it is for \
          127.0.0.1, [::1] and localhost only); no user, no query, no fragment";
 
     /// The real one.

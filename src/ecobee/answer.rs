@@ -234,7 +234,8 @@ impl Answer<'_> {
 
     fn sentence(&self, what: &str) -> String {
         let Reply { status, .. } = self.reply;
-        let mut sentence = format!("{} answered HTTP {} {what}", self.host, status.as_u16()).trim_end().to_owned();
+        let mut sentence =
+            format!("{} answered HTTP {} {what}", self.host, status.as_u16()).trim_end().to_owned();
         if *status == hyper::StatusCode::NOT_FOUND {
             sentence.push_str(" (is ecobee.url in the configuration right?)");
         }

@@ -71,7 +71,7 @@ pub(super) fn write(account: &str, news: &News, view: &View, now: &Reading) {
             );
         }
         News::TokenDied => {
-            tracing::warn!(account, state, "{account}: the token has died and there is no other yet")
+            tracing::warn!(account, state, "{account}: the token has died and there is no other yet");
         }
         News::SaveFailed(reason) => tracing::error!(
             account,

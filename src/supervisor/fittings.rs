@@ -139,8 +139,8 @@ fn kept_in(source: &KeySource) -> Option<&Path> {
 
 fn exposure(path: &Path) -> Option<String> {
     let about = fs::metadata(path).ok()?;
-    let mode = about.mode() & 0o7777;
-    if mode & 0o007 == 0 {
+    let (mode, world) = (about.mode() & 0o7777, about.mode() & 0o007);
+    if world == 0 {
         return None;
     }
     // What belongs to another user (root, as a rule) must stay readable for ours, by way of the group.

@@ -47,14 +47,17 @@ pub(super) enum Happening {
         result: Result<(), String>,
     },
     /// The file of an account's successor was looked up.
-    Fetched {
-        account: usize,
-        search: u64,
-        heir: Box<Tenant>,
-        result: Result<Fetched, String>,
-    },
+    Fetched(Box<Found>),
     /// The configuration was read again; `Err` says why it cannot be used.
     Reread(Result<Box<Prepared>, String>),
+}
+
+/// What the search for the file of an account's successor came to.
+pub(super) struct Found {
+    account: usize,
+    search: u64,
+    heir: Tenant,
+    result: Result<Fetched, String>,
 }
 
 /// An account: its keeper, and what its orders need to be carried out.
@@ -470,12 +473,14 @@ impl House {
                 Ok(fetched) => fetched.map_err(|error: StoreError| error.to_string()),
                 Err(_) => Err("the task that reads the store broke off".to_owned()),
             };
-            let _ = happenings.send(Happening::Fetched { account: id, search, heir, result });
+            let found = Found { account: id, search, heir: *heir, result };
+            let _ = happenings.send(Happening::Fetched(Box::new(found)));
         });
     }
 
     /// The file of an account's successor is here: the name changes hands, unless the configuration has changed again.
-    pub(super) fn found(&mut self, id: usize, search: u64, heir: Tenant, result: Result<Fetched, String>) {
+    pub(super) fn found(&mut self, found: Found) {
+        let Found { account: id, search, heir, result } = found;
         let Some(account) = self.accounts.get_mut(&id) else { return };
         if !matches!(account.tenure, Tenure::HandingOver(latest) if latest == search)
             || self.season == Season::Closing

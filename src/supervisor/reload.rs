@@ -1,7 +1,7 @@
 //! The configuration read again, away from the loop, and what of it needs a restart.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::path::Path;
 
 use super::fittings::Fittings;
 use crate::clock::Reading;
@@ -16,7 +16,7 @@ pub(super) struct Prepared {
 
 /// Reads everything that a reload needs; changes nothing, a broken store file of a new account aside. `known` are the
 /// accounts whose files are in use. An error is a sentence on why nothing of it can be used.
-pub(super) fn prepare(source: &PathBuf, store: &Store, known: &BTreeSet<String>) -> Result<Prepared, String> {
+pub(super) fn prepare(source: &Path, store: &Store, known: &BTreeSet<String>) -> Result<Prepared, String> {
     let settings =
         config::load(source, &Surroundings::of_this_process()).map_err(|error| error.to_string())?;
     let fittings = Fittings::of(settings).map_err(|error| error.to_string())?;

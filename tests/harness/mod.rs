@@ -76,11 +76,16 @@ impl Lines {
 
     /// Waits for a line of which the test holds.
     pub(crate) fn wait_for(&self, what: &str, test: impl Fn(&str) -> bool) -> String {
+        self.wait_until(what, |lines| lines.iter().find(|line| test(line)).cloned())
+    }
+
+    /// Waits until there is something to be found in the lines.
+    pub(crate) fn wait_until<T>(&self, what: &str, find: impl Fn(&[String]) -> Option<T>) -> T {
         let deadline = Instant::now() + PATIENCE;
         let mut lines = self.look();
         loop {
-            if let Some(line) = lines.iter().find(|line| test(line)) {
-                return line.clone();
+            if let Some(found) = find(&lines) {
+                return found;
             }
             let left = deadline.saturating_duration_since(Instant::now());
             assert!(!left.is_zero(), "waited in vain for {what}; the lines are:\n{}", lines.join("\n"));
@@ -262,6 +267,17 @@ impl Daemon {
 
     /// The same, within another program.
     pub(crate) fn launch_under(around: &[&str], config: &Path, folder: &Path, socket: &Path) -> Self {
+        Self::launch_with(around, config, folder, socket, |_| {})
+    }
+
+    /// The same, with changes to the command that starts it.
+    pub(crate) fn launch_with(
+        around: &[&str],
+        config: &Path,
+        folder: &Path,
+        socket: &Path,
+        change: impl FnOnce(&mut Command),
+    ) -> Self {
         let notify_path = folder.join("notify");
         let _ = fs::remove_file(&notify_path);
         let notify = UnixDatagram::bind(&notify_path).expect("a socket for notifications");
@@ -278,7 +294,8 @@ impl Daemon {
         });
         let daemon = binary().as_os_str();
         let mut words = around.iter().map(OsStr::new).chain([daemon]);
-        let mut child = Command::new(words.next().unwrap_or(daemon))
+        let mut command = Command::new(words.next().unwrap_or(daemon));
+        command
             .args(words)
             .arg("--config")
             .arg(config)
@@ -287,9 +304,9 @@ impl Daemon {
             .env_remove("JOURNAL_STREAM")
             .env_remove("STATE_DIRECTORY")
             .stdin(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("the daemon starts");
+            .stderr(Stdio::piped());
+        change(&mut command);
+        let mut child = command.spawn().expect("the daemon starts");
         let stderr = child.stderr.take().expect("its standard error is ours");
         let sink = log.clone();
         let logging = thread::spawn(move || {
