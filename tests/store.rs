@@ -224,6 +224,21 @@ fn neither_errors_nor_notes_nor_debug_output_show_a_secret() {
 // ---- forgetting
 
 #[test]
+fn the_accounts_of_a_folder_are_those_with_a_file_of_the_right_name() {
+    let folder = folder();
+    let store = open(folder.path());
+    assert_eq!(store.accounts().expect("ours"), Vec::<String>::new());
+    for account in ["home", "cabin"] {
+        store.encode(account, &key(), &record("one"), &now()).write().expect("it can be written");
+    }
+    for other in [".home.json.new", "home.json.broken-20260528T202640Z", "Home.json", ".json", "json", "lock"]
+    {
+        put(&folder.path().join(other), "");
+    }
+    assert_eq!(store.accounts().expect("ours"), ["cabin", "home"]);
+}
+
+#[test]
 fn a_forgotten_account_is_gone_and_stays_gone() {
     let (folder, _) = saved(&record("one"));
     let store = open(folder.path());

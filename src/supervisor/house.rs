@@ -153,7 +153,7 @@ pub(super) struct House {
     last_request: u64,
     /// The request that is being asked right now; its answer is handed back on the spot.
     at_the_desk: Option<(RequestId, Option<Answer>)>,
-    waiting: HashMap<RequestId, (usize, oneshot::Sender<Option<Answer>>)>,
+    waiting: HashMap<RequestId, (usize, oneshot::Sender<Answer>)>,
     news: Said,
     /// What came of the last reload, as far as it is still to be mended.
     remark: Option<String>,
@@ -374,14 +374,22 @@ impl House {
         let before: Vec<(usize, Rc<str>)> =
             self.accounts.iter().map(|(&id, account)| (id, Rc::clone(&account.name))).collect();
         self.names.clear();
+        let mut leaving = Vec::new();
         for (id, name) in before {
             let tenant = tenants.remove(&*name);
             if tenant.is_some() {
                 self.names.insert(name.to_string(), id);
             }
-            if self.refurnish_one(id, tenant) && policy_changed {
+            if !self.refurnish_one(id, tenant) {
+                leaving.push(id);
+            } else if policy_changed {
                 self.step(id, Event::PolicyChanged(policy.clone()));
             }
+        }
+        // Before the keepers hear of it, who would tell those who wait that the daemon is stopping.
+        self.dismiss();
+        for id in leaving {
+            self.step(id, Event::Stopping);
         }
         for (name, tenant) in tenants {
             let Some(file) = fetched.remove(&name) else { continue };
@@ -409,7 +417,7 @@ impl House {
             (Tenure::Standing, None) => {
                 tracing::info!(
                     account = &*name,
-                    "{name}: removed; its file stays (ecobee-tokend forget {name} deletes it)"
+                    "{name}: removed; its file stays until ecobee-tokend forget {name}"
                 );
                 account.tenure = Tenure::Ending;
             }
@@ -421,25 +429,15 @@ impl House {
             (_, None) => account.tenure = Tenure::Ending,
         }
         account.season.set(Season::Closing);
-        self.dismiss(id);
-        self.step(id, Event::Stopping);
-        self.part_with(id);
         false
     }
 
-    /// Whoever waits for this account is to ask again, or elsewhere.
-    fn dismiss(&mut self, account: usize) {
-        let gone: Vec<RequestId> = self
-            .waiting
-            .iter()
-            .filter(|(_, (asked, _))| *asked == account)
-            .map(|(request, _)| *request)
-            .collect();
-        for request in gone {
-            if let Some((_, sender)) = self.waiting.remove(&request) {
-                let _ = sender.send(None);
-            }
-        }
+    /// Whoever waits for an account that is to go is to ask again, or elsewhere.
+    fn dismiss(&mut self) {
+        let Self { waiting, accounts, .. } = self;
+        waiting.retain(|_, (asked, _)| {
+            accounts.get(asked).is_some_and(|account| matches!(account.tenure, Tenure::Standing))
+        });
     }
 
     /// Lets an account go whose time is over, as soon as it rests.
@@ -585,7 +583,7 @@ impl House {
     /// Whoever still waits is told that the daemon leaves.
     pub(super) fn send_home(&mut self) {
         for (_, (_, sender)) in self.waiting.drain() {
-            let _ = sender.send(Some(not_now("the daemon is stopping".to_owned())));
+            let _ = sender.send(not_now("the daemon is stopping".to_owned()));
         }
     }
 
@@ -610,7 +608,7 @@ impl House {
             *place = Some(answer);
         } else if let Some((_, waiting)) = self.waiting.remove(&request) {
             // Nobody listens any more: the client hung up in this very moment.
-            let _ = waiting.send(Some(answer));
+            let _ = waiting.send(answer);
         }
     }
 
@@ -637,7 +635,7 @@ impl House {
             Tenure::Stuck(why) => return Asking::Answered(not_now(why.clone())),
             Tenure::Ending | Tenure::Bequeathed(_) | Tenure::HandingOver(_) => {
                 let detail =
-                    "the account has another API key, and what was under way with the old one is awaited";
+                    "the account has changed in the configuration, and what was under way is awaited";
                 return Asking::Answered(not_now(detail.to_owned()));
             }
         }
@@ -661,7 +659,7 @@ fn not_now(detail: String) -> Answer {
 /// What becomes of a question.
 enum Asking {
     Answered(Answer),
-    Waits(RequestId, oneshot::Receiver<Option<Answer>>),
+    Waits(RequestId, oneshot::Receiver<Answer>),
 }
 
 /// Where the socket's requests are decided.
@@ -741,14 +739,14 @@ pub struct Waiting {
     desk: Desk,
     account: usize,
     request: RequestId,
-    receiver: oneshot::Receiver<Option<Answer>>,
+    receiver: oneshot::Receiver<Answer>,
 }
 
 impl Future for Waiting {
     type Output = Option<Answer>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Answer>> {
-        Pin::new(&mut self.receiver).poll(context).map(Result::unwrap_or_default)
+        Pin::new(&mut self.receiver).poll(context).map(Result::ok)
     }
 }
 
