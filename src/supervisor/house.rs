@@ -11,6 +11,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::sync::{Semaphore, mpsc::UnboundedSender, oneshot};
+use tokio::time::{Sleep, sleep};
 
 use super::fittings::{Fittings, Tenant};
 use super::reload::{Prepared, prepare};
@@ -32,6 +33,9 @@ const CALLS_AT_A_TIME: usize = 8;
 
 /// When to look again for an account that changes hands.
 const SHORTLY: Duration = Duration::from_secs(1);
+
+/// How long a request waits for an account that changes hands, unless it says otherwise.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// What happened away from the loop.
 pub(super) enum Happening {
@@ -499,6 +503,7 @@ impl House {
                 account.tenure = Tenure::Stuck(why);
             }
         }
+        self.dismiss();
         self.news = Said::NotYet;
     }
 
@@ -633,22 +638,28 @@ impl House {
         match &account.tenure {
             Tenure::Standing => {}
             Tenure::Stuck(why) => return Asking::Answered(not_now(why.clone())),
+            // There will be another under this name soon: that one is asked then.
             Tenure::Ending | Tenure::Bequeathed(_) | Tenure::HandingOver(_) => {
-                let detail =
-                    "the account has changed in the configuration, and what was under way is awaited";
-                return Asking::Answered(not_now(detail.to_owned()));
+                let at_most = ask.wait.unwrap_or(PATIENCE);
+                return self.wait(id, Some(at_most));
             }
         }
-        self.last_request += 1;
-        let request = RequestId(self.last_request);
+        let request = RequestId(self.last_request + 1);
         self.at_the_desk = Some((request, None));
         self.step(id, Event::Asked(request, ask));
-        if let Some((_, Some(answer))) = self.at_the_desk.take() {
-            return Asking::Answered(answer);
+        match self.at_the_desk.take() {
+            Some((_, Some(answer))) => Asking::Answered(answer),
+            Some((_, None)) | None => self.wait(id, None),
         }
+    }
+
+    /// Has the next request wait; `at_most` where no keeper sees to its end.
+    fn wait(&mut self, id: usize, at_most: Option<Duration>) -> Asking {
+        self.last_request += 1;
+        let request = RequestId(self.last_request);
         let (sender, receiver) = oneshot::channel();
         self.waiting.insert(request, (id, sender));
-        Asking::Waits(request, receiver)
+        Asking::Waits { request, receiver, at_most }
     }
 }
 
@@ -659,7 +670,7 @@ fn not_now(detail: String) -> Answer {
 /// What becomes of a question.
 enum Asking {
     Answered(Answer),
-    Waits(RequestId, oneshot::Receiver<Answer>),
+    Waits { request: RequestId, receiver: oneshot::Receiver<Answer>, at_most: Option<Duration> },
 }
 
 /// Where the socket's requests are decided.
@@ -699,8 +710,9 @@ impl Lender for Desk {
     fn ask(&self, account: usize, ask: Ask) -> Asked<Waiting> {
         match self.0.borrow_mut().ask(account, ask) {
             Asking::Answered(answer) => Asked::Now(answer),
-            Asking::Waits(request, receiver) => {
-                Asked::Later(Waiting { desk: self.clone(), account, request, receiver })
+            Asking::Waits { request, receiver, at_most } => {
+                let timer = at_most.map(|at_most| Box::pin(sleep(at_most)));
+                Asked::Later(Waiting { desk: self.clone(), account, request, receiver, timer })
             }
         }
     }
@@ -740,13 +752,22 @@ pub struct Waiting {
     account: usize,
     request: RequestId,
     receiver: oneshot::Receiver<Answer>,
+    timer: Option<Pin<Box<Sleep>>>,
 }
 
 impl Future for Waiting {
     type Output = Option<Answer>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Answer>> {
-        Pin::new(&mut self.receiver).poll(context).map(Result::ok)
+        if let Poll::Ready(answer) = Pin::new(&mut self.receiver).poll(context) {
+            return Poll::Ready(answer.ok());
+        }
+        match &mut self.timer {
+            Some(timer) => timer.as_mut().poll(context).map(|()| {
+                Some(not_now("the account has changed, and what was under way is not over yet".to_owned()))
+            }),
+            None => Poll::Pending,
+        }
     }
 }
 

@@ -1,7 +1,6 @@
 //! What the service manager and the journal are told.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 use std::process::Command;
@@ -99,13 +98,6 @@ fn a_misspelt_log_filter_silences_nothing_and_is_complained_about() {
 }
 
 #[test]
-fn a_journal_that_is_somebody_elses_is_not_written_to() {
-    let stage = Stage::with_lifetime(HOUR);
-    let daemon = start_with(&stage, "JOURNAL_STREAM", "1:1");
-    daemon.log.wait_for("lines for people", |line| line.contains(" INFO ") && line.contains("listening at"));
-}
-
-#[test]
 fn people_read_an_accounts_name_once_a_line() {
     let stage = Stage::with_lifetime(HOUR);
     let daemon = stage.start_authorized();
@@ -149,25 +141,51 @@ fn fields(message: &[u8]) -> Vec<(String, String)> {
     fields
 }
 
+/// A journal of our own, for a daemon in a view of the file system of its own.
+struct Journal {
+    socket: UnixDatagram,
+    daemon: Daemon,
+}
+
+impl Journal {
+    /// `None` where that cannot be had. `stream` is a shell's word for what `JOURNAL_STREAM` is to say.
+    fn of(stage: &Stage, stream: &str) -> Option<Self> {
+        let folder = stage.folder.path().join("journal");
+        fs::create_dir(&folder).expect("it is ours");
+        let socket = UnixDatagram::bind(folder.join("socket")).expect("it binds");
+        socket.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+        let script = format!(
+            "mkdir -p /run/systemd/journal && mount --bind \"$0\" /run/systemd/journal || exit 99; \
+             JOURNAL_STREAM={stream} exec \"$@\""
+        );
+        let folder = folder.to_str().expect("a plain path");
+        let around = ["unshare", "-m", "sh", "-c", &script, folder];
+        let possible = Command::new(around[0]).args(&around[1..]).arg("true").status();
+        if !possible.is_ok_and(|status| status.success()) {
+            skipped("this user cannot make a mount namespace for a journal of its own");
+            return None;
+        }
+        let daemon = Daemon::launch_under(&around, &stage.config(), stage.folder.path(), &stage.socket());
+        daemon.notified.wait_for("READY=1", |line| line == "READY=1");
+        Some(Self { socket, daemon })
+    }
+}
+
+#[test]
+fn a_journal_that_is_somebody_elses_is_not_written_to() {
+    let stage = Stage::with_lifetime(HOUR);
+    let Some(Journal { socket, daemon }) = Journal::of(&stage, "1:1") else { return };
+    daemon.log.wait_for("lines for people", |line| line.contains(" INFO ") && line.contains("listening at"));
+    socket.set_nonblocking(true).expect("it is ours");
+    let nothing = socket.recv(&mut [0; 100]).expect_err("nothing was sent");
+    assert_eq!(nothing.kind(), std::io::ErrorKind::WouldBlock);
+}
+
 #[test]
 fn the_journal_gets_priorities_and_fields() {
     let stage = Stage::with_lifetime(HOUR);
-    let journal = stage.folder.path().join("journal");
-    fs::create_dir(&journal).expect("it is ours");
-    let socket = UnixDatagram::bind(journal.join("socket")).expect("it binds");
-    fs::set_permissions(journal.join("socket"), fs::Permissions::from_mode(0o666)).expect("it is ours");
-    socket.set_read_timeout(Some(PATIENCE)).expect("a timeout");
-    // A journal of our own, in a view of the file system of its own.
-    let script = "mkdir -p /run/systemd/journal && mount --bind \"$0\" /run/systemd/journal || exit 99; \
-                  JOURNAL_STREAM=$(stat -L -c %d:%i /proc/self/fd/2) exec \"$@\"";
-    let journal = journal.to_str().expect("a plain path");
-    let possible = Command::new("unshare").args(["-m", "sh", "-c", script, journal, "true"]).status();
-    if !possible.is_ok_and(|status| status.success()) {
-        return skipped("this user cannot make a mount namespace for a journal of its own");
-    }
-    let around = ["unshare", "-m", "sh", "-c", script, journal];
-    let daemon = Daemon::launch_under(&around, &stage.config(), stage.folder.path(), &stage.socket());
-    daemon.notified.wait_for("READY=1", |line| line == "READY=1");
+    let stream = "$(stat -L -c %d:%i /proc/self/fd/2)";
+    let Some(Journal { socket, daemon }) = Journal::of(&stage, stream) else { return };
     let pin = daemon.pin("home");
 
     let mut buffer = vec![0; 65536];
