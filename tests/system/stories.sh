@@ -1,0 +1,311 @@
+# What the installed service has to show, each story a line of the report. Sourced by run.
+# shellcheck shell=bash
+
+readonly SOCKET=/run/ecobee-tokend/socket
+readonly CONFIG=/etc/ecobee-tokend/config.toml
+readonly API_KEY=og2Obost3ucRo1ofo0EDoslGltmFMe2g
+
+# --- words of the stories
+
+# simulator ROUTE [JSON]: an order to the pretend ecobee.
+simulator() {
+  inside curl -sS --fail-with-body --max-time 20 "http://127.0.0.1:8765/_control$1" ${2:+-d "$2"}
+}
+
+# How many calls ecobee has seen.
+calls() { simulator /calls | grep -o '"id"' | wc -l; }
+
+pins_asked_for() { simulator /calls | grep -o '"kind": *"authorize"' | wc -l; }
+
+service() { inside systemctl show ecobee-tokend.service --value --property "$1"; }
+
+# ask USER ROUTE: as a script of that user would.
+ask() { as "$1" curl -sS --fail-with-body --max-time 30 --unix-socket "$SOCKET" "http://localhost$2"; }
+
+token() { ask alice /token; }
+
+is_running() { [ "$(service ActiveState)/$(service SubState)" = active/running ]; }
+
+# configure [LINE [KEY]]: the account, with this further line in its section, and with this instead of its key file.
+configure() {
+  local key='api-key-file = "home.key"'
+  inside tee "$CONFIG" >/dev/null <<TOML
+[ecobee]
+url = "http://127.0.0.1:8765"
+
+[accounts.home]
+${2:-$key}
+${1:-}
+TOML
+}
+
+# What was said of and by the service since the mark. (--after-cursor with -u loses a line in systemd 252.)
+told() { inside journalctl --sync && inside journalctl -u ecobee-tokend.service -o cat --no-pager; }
+mark() { MARK=$(told | wc -l); }
+said() { told | tail -n "+$((MARK + 1))"; }
+
+# expect VALUE WANTED WHAT
+expect() {
+  echo "$3: $1 (wanted: $2)"
+  [ "$1" = "$2" ]
+}
+
+# matches TEXT PATTERN
+matches() {
+  printf '%s\n' "$1"
+  grep -qE -- "$2" <<<"$1" || {
+    echo "does not match: $2"
+    return 1
+  }
+}
+
+# under_load CMD ARGS…: runs it while 200 scripts a second ask for a token; none fails, and ecobee is not called.
+under_load() {
+  local before output
+  before=$(calls)
+  output=$WORK/load.log
+  inside rm -f /tmp/enough
+  as alice python3 /usr/local/lib/load.py "$SOCKET" 200 /tmp/enough >"$output" 2>&1 &
+  local load=$!
+  until_true 10 grep -q asking "$output"
+  local status=0
+  sleep 1 # some load before, and some after
+  "$@" || status=$?
+  sleep 2
+  inside touch /tmp/enough
+  wait "$load"
+  cat "$output"
+  [ "$status" = 0 ]
+  grep -q ' failed=0 ' "$output"
+  [ "$(sed -n 's/^asked=\([0-9]*\) .*/\1/p' "$output")" -gt 400 ]
+  expect "$(calls)" "$before" "calls to ecobee"
+}
+
+# --- the stories, in the order in which they happen
+
+installs() {
+  inside apt-get install -y --no-install-recommends "/root/$1"
+  is_running
+  expect "$(inside systemctl is-active ecobee-tokend.socket)" active socket
+  expect "$(inside systemctl is-enabled ecobee-tokend.service)" enabled service
+  expect "$(service User)" ecobee-tokend user
+}
+
+tells_what_to_do() {
+  is_running
+  matches "$(inside systemctl status ecobee-tokend)" 'Status: "no account is configured: add an \[accounts'
+  expect "$(service NRestarts)" 0 restarts
+}
+
+verifies() {
+  expect "$(inside systemd-analyze verify ecobee-tokend.service ecobee-tokend.socket 2>&1)" "" "systemd-analyze verify"
+  local units=/usr/lib/systemd/user/ecobee-tokend
+  expect "$(inside env XDG_RUNTIME_DIR=/run systemd-analyze --user verify $units.service $units.socket 2>&1)" "" \
+    "systemd-analyze --user verify"
+}
+
+is_started_by_its_socket() {
+  inside systemctl stop ecobee-tokend.service ecobee-tokend.socket
+  configure
+  inside install -m 640 -g ecobee-tokend /dev/null /etc/ecobee-tokend/home.key
+  inside tee /etc/ecobee-tokend/home.key >/dev/null <<<"$API_KEY"
+  inside systemctl start ecobee-tokend.socket
+  expect "$(service ActiveState)" inactive service
+  matches "$(ask alice /status)" '"home"'
+  is_running
+}
+
+goes_from_pin_to_token() {
+  shown() { inside systemctl status ecobee-tokend | grep -oE 'enter PIN [A-Z0-9]{4}-[A-Z0-9]{4}'; }
+  until_true 20 shown
+  local pin
+  pin=$(shown | head -n 1)
+  matches "$(inside journalctl -u ecobee-tokend -o cat --no-pager)" "$pin"
+  simulator /approve '{"pin": "latest"}'
+  until_true 20 token
+  matches "$(inside systemctl status ecobee-tokend)" 'home: token good until'
+  matches "$(simulator /state)" "\"token\":\"$(token)\"|$(token)"
+}
+
+opens_to_its_group_only() {
+  token
+  expect "$(as bob python3 -c "
+import errno, socket
+try:
+    socket.socket(socket.AF_UNIX).connect('$SOCKET')
+    print('connected')
+except OSError as error:
+    print(errno.errorcode[error.errno])")" EACCES "who is outside the group"
+  expect "$(inside stat -c '%U:%G %a' "$SOCKET")" "root:ecobee 660" socket
+}
+
+knows_its_clients() {
+  configure 'allow-users = ["alice"]'
+  inside systemctl restart ecobee-tokend
+  token
+  matches "$(ask carol /token || true)" '"code": ?"forbidden"'
+  configure
+  inside systemctl restart ecobee-tokend
+  ask carol /token
+}
+
+is_sandboxed() {
+  local table pid
+  table=$(inside systemd-analyze security --no-pager ecobee-tokend.service)
+  grep '✗' <<<"$table" || true
+  tail -n 1 <<<"$table"
+  inside systemd-analyze security --threshold=13 ecobee-tokend.service >/dev/null
+  pid=$(service MainPID)
+  expect "$(inside sed -nE 's/^(NoNewPrivs|Seccomp|CapEff):\s*//p' "/proc/$pid/status" | paste -sd ' ')" \
+    "0000000000000000 1 2" "capabilities, no new privileges, seccomp"
+  expect "$(inside sed -nE 's/^Uid:\s*([0-9]+).*/\1/p' "/proc/$pid/status")" "$(inside id -u ecobee-tokend)" user
+  expect "$(inside stat -c '%U %a' /var/lib/ecobee-tokend)" "ecobee-tokend 700" "the store"
+  # It asks ecobee for a token, saves it and lends it, under all of this.
+  local before
+  before=$(calls)
+  mark
+  as alice curl -sS --fail-with-body -X POST --unix-socket "$SOCKET" http://localhost/refresh
+  expect "$(calls)" "$((before + 1))" "calls to ecobee"
+  expect "$(said | grep -c 'could not be saved' || true)" 0 "trouble with saving"
+}
+
+restarts_under_load() {
+  local pid
+  pid=$(service MainPID)
+  under_load inside systemctl restart ecobee-tokend
+  [ "$(service MainPID)" != "$pid" ]
+}
+
+upgrades_under_load() {
+  local pid
+  pid=$(service MainPID)
+  # Asked nothing, dpkg keeps a configuration that was changed.
+  under_load inside apt-get install -y --no-install-recommends -o Dpkg::Options::=--force-confold "/root/$1"
+  [ "$(service MainPID)" != "$pid" ]
+  matches "$(inside dpkg-query -W -f '${Version}' ecobee-tokend)" '-2$'
+}
+
+outlives_a_kill() {
+  local before
+  before=$(calls)
+  inside systemctl kill --signal=KILL --kill-whom=main ecobee-tokend.service
+  token
+  is_running
+  expect "$(service NRestarts)" 1 restarts
+  expect "$(calls)" "$before" "calls to ecobee"
+  matches "$(ask alice /status)" '"pin": ?null'
+}
+
+is_woken_by_the_watchdog() {
+  expect "$(service WatchdogUSec)" 3min "the watchdog's time"
+  inside mkdir -p /run/systemd/system/ecobee-tokend.service.d
+  inside tee /run/systemd/system/ecobee-tokend.service.d/short.conf >/dev/null <<<$'[Service]\nWatchdogSec=4s'
+  inside systemctl daemon-reload
+  inside systemctl restart ecobee-tokend
+  local pid
+  pid=$(service MainPID)
+  sleep 5 # longer than the watchdog's time: the loop feeds it
+  expect "$(service MainPID)" "$pid" "the process after a while"
+  mark
+  inside systemctl kill --signal=STOP --kill-whom=main ecobee-tokend.service
+  other() { is_running && [ "$(service MainPID)" != "$pid" ]; }
+  until_true 30 other
+  token
+  matches "$(said)" 'Watchdog timeout'
+  inside rm -r /run/systemd/system/ecobee-tokend.service.d
+  inside systemctl daemon-reload
+  inside systemctl restart ecobee-tokend
+}
+
+ends_with_78_and_without_a_loop() {
+  inside systemctl stop ecobee-tokend.service ecobee-tokend.socket
+  configure 'alow-users = ["alice"]'
+  inside systemctl start ecobee-tokend.socket
+  mark
+  inside rm -f /tmp/enough
+  as alice sh -c "until [ -e /tmp/enough ]; do curl -s --max-time 5 --unix-socket $SOCKET http://localhost/token; done" >/dev/null 2>&1 &
+  local knocking=$!
+  failed() { [ "$(service ActiveState)" = failed ]; }
+  until_true 20 failed
+  sleep 8 # a loop would show: RestartSec is 5 s, and the clients knock all the while
+  expect "$(service ActiveState)" failed service
+  expect "$(service ExecMainStatus)" 78 "exit status"
+  expect "$(said | grep -c '^Starting ')" 1 starts
+  matches "$(inside systemctl status ecobee-tokend || true)" 'Status: ".*config.toml:6: accounts.home.alow-users: .*allow-users'
+  configure
+  inside systemctl restart ecobee-tokend
+  token
+  inside touch /tmp/enough
+  wait "$knocking"
+  is_running
+}
+
+reloads_and_keeps_what_is_good() {
+  local before pid
+  before=$(calls)
+  pid=$(service MainPID)
+  configure 'allow-users = ["alice"]'
+  inside systemctl reload ecobee-tokend
+  refused() { { ask carol /token || true; } | grep -q forbidden; }
+  until_true 20 refused
+  mark
+  configure 'allow-users = "nonsense'
+  inside systemctl reload ecobee-tokend || true
+  complained() { said | grep -q 'config.toml:6'; }
+  until_true 20 complained
+  said
+  is_running
+  token
+  refused
+  expect "$(service MainPID)" "$pid" process
+  expect "$(calls)" "$before" "calls to ecobee"
+  configure
+  inside systemctl reload ecobee-tokend
+  until_true 20 ask carol /token
+}
+
+takes_an_encrypted_credential() {
+  local before
+  before=$(calls)
+  inside mkdir -p -m 700 /etc/credstore.encrypted /etc/systemd/system/ecobee-tokend.service.d
+  inside systemd-creds encrypt --name=home.key - /etc/credstore.encrypted/home.key <<<"$API_KEY"
+  inside rm /etc/ecobee-tokend/home.key
+  inside cp /usr/share/doc/ecobee-tokend/examples/credential.conf /etc/systemd/system/ecobee-tokend.service.d/
+  configure "" 'api-key-credential = "home.key"'
+  inside systemctl daemon-reload
+  inside systemctl restart ecobee-tokend
+  expect "$(inside grep -c "$API_KEY" /etc/credstore.encrypted/home.key || true)" 0 "the key in the clear"
+  token
+  expect "$(calls)" "$before" "calls to ecobee"
+}
+
+# Where the clock may not have been set since the boot, as on a board without one, a refresh comes first; never a PIN.
+keeps_the_grant_through_a_reboot() {
+  until_true 30 token
+  is_running
+  expect "$(pins_asked_for)" "$1" "PINs asked for"
+  matches "$(ask alice /status)" '"pin": ?null'
+}
+
+keeps_state_when_removed() {
+  inside apt-get remove -y ecobee-tokend
+  inside test -s /var/lib/ecobee-tokend/home.json
+  inside test -e "$CONFIG"
+  inside test ! -e /usr/bin/ecobee-tokend
+  expect "$(inside systemctl is-active ecobee-tokend.service ecobee-tokend.socket | sort -u)" inactive units
+  inside apt-get install -y --no-install-recommends "/root/$1"
+  is_running
+  token
+}
+
+leaves_nothing_when_purged() {
+  # What the administrator made goes the administrator's way.
+  inside rm -r /etc/systemd/system/ecobee-tokend.service.d
+  inside apt-get purge -y ecobee-tokend
+  # /root has the packages that were installed from; the pages that `man` keeps formatted are man-db's.
+  expect "$(inside find / -xdev ! -path '/root/*' ! -path '/var/cache/man/*' -name '*ecobee-token*')" "" files
+  expect "$(inside find /run -name '*ecobee-token*' -print)" "" "files in /run"
+  expect "$(inside systemctl list-unit-files --no-legend 'ecobee-token*')" "" units
+  inside getent passwd ecobee-tokend
+  inside getent group ecobee
+}
