@@ -35,12 +35,16 @@ completions_parse() {
 rpm_installs() {
   local file=$1 root=$WORK/rpm-root path mode
   expect "$(rpm --nosignature -qp --queryformat '[%{FILEMODES:octal} %{FILEUSERNAME} %{FILEGROUPNAME}\n]' "$file" | sort -u | paste -sd ';')" \
-    "0100644 root root;0100755 root root" "modes and owners"
+    "100644 root root;100755 root root" "modes and owners"
   expect "$(rpm --nosignature -qpc "$file")" /etc/ecobee-tokend/config.toml "configuration files"
   matches "$(rpm --nosignature -qp --scripts "$file")" 'systemd-sysusers ecobee-tokend.conf'
   matches "$(rpm --nosignature -qpR "$file")" '^systemd >= 252'
   rm -rf --one-file-system "$root"
   cp -ax --reflink=auto "$2" "$root"
+  # The scriptlets run below this root, and systemd-tmpfiles wants /proc there. check has a shell of its own for this.
+  mount -t proc proc "$root/proc"
+  # shellcheck disable=SC2064
+  trap "umount '$root/proc'; rm -rf --one-file-system '$root'" EXIT
   rpm --root "$root" --initdb
   rpm --root "$root" --nodeps --nosignature -ivh "$file"
   rpm --root "$root" --nosignature -V --nodeps ecobee-tokend
@@ -63,5 +67,4 @@ rpm_installs() {
   test ! -e "$root/etc/systemd/system/multi-user.target.wants/ecobee-tokend.service"
   test -e "$root/var/lib/ecobee-tokend/home.json"
   test -e "$root/etc/ecobee-tokend/config.toml.rpmsave"
-  rm -rf --one-file-system "$root"
 }
