@@ -3,10 +3,8 @@
 //! ```text
 //! Client ── address   where ecobee is, and what a request's target looks like
 //!    │  ─── wire      one connection a call; how far the request got
-//!    │  ─── trust     whose certificates are believed
 //!    └───── answer    status and body → Outcome (the table of errors)
-//!            ├ members  the members of a JSON answer
-//!            └ quote    ecobee's words without our secrets
+//!            └ members  the members of a JSON answer
 //! ```
 //!
 //! The calls are those of ecobee's *PIN Authorization Strategy* and *Refreshing Your Tokens*: parameters in the
@@ -14,11 +12,10 @@
 //! Every call ends within the request timeout and always yields an [`Outcome`]; what went wrong is said in words
 //! for a person.
 //!
-//! Deliberately absent: retries (the keeper's), a connection pool (calls are rare), redirects, proxies, cookies,
+//! Deliberately absent: retries (the keeper's), a connection pool (calls are rare), redirects, cookies,
 //! compression, and any way to switch the checking of certificates off.
 
 use std::fmt;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,33 +23,30 @@ use hyper::Method;
 use tokio::time::Instant;
 use tracing::debug;
 
+use crate::dial::Roads;
 use crate::keeper::{Outcome, Reach, Trouble};
 use crate::secret::Secret;
 
 mod address;
 mod answer;
 mod members;
-mod quote;
-mod trust;
 mod wire;
 
 use wire::{Line, Reply};
 
 /// Where ecobee is and how long it may take.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Endpoint {
     /// The base of the URLs, such as `https://api.ecobee.com`; a path is put before `/authorize` and `/token`.
     /// `http` is for `localhost` and loopback addresses only.
     pub url: String,
     /// The most that a whole call may take: name, connection, TLS, request, answer.
     pub request_timeout: Duration,
-    /// A PEM file with one or more certificates, believed beside the system's roots.
-    pub ca_file: Option<PathBuf>,
+    /// The way there.
+    pub roads: Roads,
 }
 
-/// Calls ecobee. Cheap to clone; clones share nothing but settings and loaded root certificates.
-///
-/// Needs a tokio runtime with I/O and time. Names are looked up and root certificates read on its blocking threads.
+/// Calls ecobee. Cheap to clone; clones share nothing but settings. Needs what [`Roads`] need.
 #[derive(Clone)]
 pub struct Client {
     line: Arc<Line>,
@@ -94,7 +88,7 @@ impl Call {
 }
 
 impl Client {
-    /// Checks the endpoint; nothing is sent. Reads `ca_file`, to refuse an unusable one now rather than at night.
+    /// Checks the endpoint; nothing is sent.
     pub fn new(endpoint: Endpoint) -> Result<Self, EcobeeError> {
         Ok(Self { line: Arc::new(Line::new(endpoint)?) })
     }
@@ -194,13 +188,6 @@ pub enum EcobeeError {
         /// That host.
         host: String,
     },
-    /// The file with further root certificates.
-    CaFile {
-        /// Its path.
-        path: PathBuf,
-        /// What is wrong with it.
-        reason: String,
-    },
 }
 
 impl fmt::Display for EcobeeError {
@@ -214,9 +201,6 @@ impl fmt::Display for EcobeeError {
                 "url: http to {host} would show the tokens to everyone on the way; write https (http is for \
                  loopback addresses)"
             ),
-            Self::CaFile { path, reason } => {
-                write!(f, "ca-file {}: {reason}; it must hold certificates in PEM form", path.display())
-            }
         }
     }
 }

@@ -42,10 +42,12 @@
 
 pub mod clock;
 pub mod config;
+pub mod dial;
 pub mod ecobee;
 pub mod keeper;
 pub mod log;
 pub mod people;
+pub mod quote;
 pub mod secret;
 pub mod signals;
 pub mod socket;

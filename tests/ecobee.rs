@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use ecobee_tokend::dial::{Proxies, Roads};
 use ecobee_tokend::ecobee::{Client, EcobeeError, Endpoint};
 use ecobee_tokend::keeper::{Outcome, Reach, Trouble};
 use ecobee_tokend::secret::Secret;
@@ -84,7 +85,11 @@ fn json(status: &str, body: &str) -> String {
 }
 
 fn client(url: &str, request_timeout: Duration) -> Client {
-    let endpoint = Endpoint { url: url.to_owned(), request_timeout, ca_file: None };
+    let endpoint = Endpoint {
+        url: url.to_owned(),
+        request_timeout,
+        roads: Roads::new(None, Proxies::none()).expect("no file to read"),
+    };
     Client::new(endpoint).expect("a good endpoint")
 }
 
@@ -508,8 +513,11 @@ async fn an_answer_of_256_kib_is_read() {
 
 #[test]
 fn plain_http_to_another_machine_is_refused() {
-    let endpoint =
-        Endpoint { url: "http://api.ecobee.com".to_owned(), request_timeout: AMPLE, ca_file: None };
+    let endpoint = Endpoint {
+        url: "http://api.ecobee.com".to_owned(),
+        request_timeout: AMPLE,
+        roads: Roads::new(None, Proxies::none()).expect("no file to read"),
+    };
     let refused = Client::new(endpoint).err().expect("refused");
     assert!(matches!(&refused, EcobeeError::PlainHttp { host } if host == "api.ecobee.com"), "{refused}");
     assert!(refused.to_string().contains("write https"), "{refused}");

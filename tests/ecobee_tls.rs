@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
+use ecobee_tokend::dial::{Proxies, Roads};
 use ecobee_tokend::ecobee::{Client, Endpoint};
 use ecobee_tokend::keeper::{Outcome, Reach};
 use ecobee_tokend::secret::Secret;
@@ -102,7 +103,8 @@ fn serve(mut talk: impl FnMut(TcpStream) + Send + 'static) -> SocketAddr {
 }
 
 fn client(url: String, request_timeout: Duration, ca_file: Option<PathBuf>) -> Client {
-    Client::new(Endpoint { url, request_timeout, ca_file }).expect("a good endpoint")
+    let roads = Roads::new(ca_file, Proxies::none()).expect("a good file");
+    Client::new(Endpoint { url, request_timeout, roads }).expect("a good endpoint")
 }
 
 async fn refresh(address: SocketAddr, ca_file: Option<PathBuf>) -> Outcome {
@@ -241,9 +243,7 @@ fn an_unusable_ca_file_is_refused_by_its_path() {
         (write("broken.pem", &pem("!!!!")), "a certificate in it cannot be read"),
         (write("no-certificate.pem", &pem("aGVsbG8=")), "a certificate in it cannot be read"),
     ] {
-        let url = "https://api.ecobee.com".to_owned();
-        let endpoint = Endpoint { url, request_timeout: AMPLE, ca_file: Some(path.clone()) };
-        let refused = Client::new(endpoint).err().expect("refused").to_string();
+        let refused = Roads::new(Some(path.clone()), Proxies::none()).expect_err("refused").to_string();
         let words = format!("ca-file {}: {reason}; ", path.display());
         assert!(refused.starts_with(&words), "{refused}");
     }

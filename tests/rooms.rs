@@ -5,12 +5,14 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Each room, and the rooms whose words it may use. `main` and `supervisor` may know everybody.
-const ROOMS: [(&str, &[&str]); 11] = [
+const ROOMS: [(&str, &[&str]); 13] = [
     ("secret", &[]),
     ("keeper", &["secret"]),
     ("clock", &["keeper"]),
     ("config", &["secret"]),
-    ("ecobee", &["clock", "keeper", "secret"]),
+    ("quote", &["secret"]),
+    ("dial", &["quote"]),
+    ("ecobee", &["clock", "dial", "keeper", "quote", "secret"]),
     ("store", &["clock", "keeper", "secret"]),
     ("socket", &["clock", "keeper", "secret"]),
     ("systemd", &["keeper"]),

@@ -1,6 +1,6 @@
 //! Where ecobee is, and what the target of a request looks like.
 
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::time::Duration;
 
 use bytes::Bytes;
 use hyper::Uri;
@@ -9,6 +9,7 @@ use rustls::pki_types::ServerName;
 use zeroize::Zeroizing;
 
 use super::{EcobeeError, Failure};
+use crate::dial::{Destination, Security, is_loopback};
 
 /// All but the unreserved characters of RFC 3986, section 2.3.
 const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
@@ -22,31 +23,6 @@ pub(super) struct Address {
     port: u16,
     /// Empty, or a path that begins with a slash and does not end with one.
     prefix: String,
-}
-
-/// What lies below HTTP.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Security {
-    /// TLS, to anywhere.
-    Tls,
-    /// Nothing, to this machine only.
-    Loopback,
-}
-
-impl Security {
-    const fn scheme(self) -> &'static str {
-        match self {
-            Self::Tls => "https",
-            Self::Loopback => "http",
-        }
-    }
-
-    const fn port(self) -> u16 {
-        match self {
-            Self::Tls => 443,
-            Self::Loopback => 80,
-        }
-    }
 }
 
 impl Address {
@@ -70,7 +46,7 @@ impl Address {
         if ServerName::try_from(bare).is_err() {
             return Err(wrong("its host is neither a name nor an address"));
         }
-        if security == Security::Loopback && !is_loopback(bare) {
+        if security == Security::Loopback && !is_loopback(&host) {
             return Err(EcobeeError::PlainHttp { host });
         }
         // `port_u16` takes a port that is too large for none.
@@ -101,9 +77,9 @@ impl Address {
         if self.port == self.security.port() { self.host.clone() } else { self.place() }
     }
 
-    /// What a connector is told: host and port without anything secret.
-    pub(super) fn origin(&self) -> String {
-        format!("{}://{}:{}/", self.security.scheme(), self.host, self.port)
+    /// Where a connection is to lead, given so much time.
+    pub(super) fn destination(&self, patience: Duration) -> Destination<'_> {
+        Destination { security: self.security, host: &self.host, port: self.port, patience }
     }
 
     /// The target of a request: path and query, the values percent-encoded. Its buffer is wiped when it is dropped.
@@ -126,13 +102,6 @@ impl Address {
     }
 }
 
-/// `localhost` is never looked up: it is the loopback addresses (RFC 6761, section 6.3).
-fn is_loopback(host: &str) -> bool {
-    host == "localhost"
-        || host.parse::<Ipv4Addr>().is_ok_and(|address| address.is_loopback())
-        || host.parse::<Ipv6Addr>().is_ok_and(|address| address.is_loopback())
-}
-
 /// A URL without the parts where people put secrets.
 fn showable(url: &str) -> String {
     let url = url.split(['?', '#']).next().unwrap_or_default();
@@ -153,7 +122,6 @@ mod tests {
         assert_eq!(address.security, Security::Tls);
         assert_eq!(address.place(), "api.ecobee.com:443");
         assert_eq!(address.host_header(), "api.ecobee.com");
-        assert_eq!(address.origin(), "https://api.ecobee.com:443/");
     }
 
     #[test]

@@ -5,9 +5,9 @@ use std::time::Duration;
 use zeroize::Zeroizing;
 
 use super::members::Members;
-use super::quote::quote;
 use super::{Call, Failure, Reply};
 use crate::keeper::{AccessToken, Granted, IssuedPin, Outcome, Reach, Trouble};
+use crate::quote::quote;
 use crate::secret::Secret;
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);

@@ -5,14 +5,12 @@
 
 use std::convert::Infallible;
 use std::error::Error;
-use std::future::{pending, poll_fn};
+use std::future::pending;
 use std::io;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
-use std::vec;
 
 use bytes::Bytes;
 use futures_util::future::{Either, select};
@@ -25,19 +23,13 @@ use hyper::header::{
 };
 use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper::{Method, Request, Response, StatusCode, Uri};
-use hyper_rustls::{HttpsConnector, MaybeHttpsStream};
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::client::legacy::connect::dns::{GaiResolver, Name};
-use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
 use tokio::time::timeout;
-use tower_service::Service;
 use zeroize::Zeroizing;
 
-use super::address::{Address, Security};
-use super::trust::{Trust, system_words, tls_words};
+use super::address::Address;
 use super::{EcobeeError, Endpoint, Failure};
 use crate::clock;
+use crate::dial::{Roads, Stream, cause, words_of};
 use crate::keeper::Reach;
 
 /// Longer answers are refused. A grant has 10 KiB at most.
@@ -47,13 +39,11 @@ const LONGEST_HEAD: usize = 64 * 1024;
 const MOST_FIELDS: usize = 100;
 const USER_AGENT_VALUE: &str = concat!("ecobee-tokend/", env!("CARGO_PKG_VERSION"));
 
-type Stream = MaybeHttpsStream<TokioIo<TcpStream>>;
-
 /// The way to ecobee.
 pub(super) struct Line {
     address: Address,
     request_timeout: Duration,
-    trust: Trust,
+    roads: Roads,
 }
 
 /// An answer, as far as it arrived.
@@ -72,7 +62,7 @@ impl Line {
         Ok(Self {
             address: Address::parse(&endpoint.url)?,
             request_timeout: endpoint.request_timeout,
-            trust: Trust::new(endpoint.ca_file)?,
+            roads: endpoint.roads,
         })
     }
 
@@ -149,25 +139,10 @@ impl Line {
     }
 
     async fn connect(&self) -> Result<Stream, Failure> {
-        let origin: Uri =
-            self.address.origin().parse().map_err(|_| self.no_connection("its URL cannot be used"))?;
-        let mut http = HttpConnector::new_with_resolver(Names(self.address.security));
-        http.enforce_http(false);
-        http.set_nodelay(true);
-        // Shared by the addresses of a name, so that dead ones leave time for the others.
-        http.set_connect_timeout(Some(self.request_timeout / 2));
-        match self.address.security {
-            Security::Loopback => dial(http, origin)
-                .await
-                .map(MaybeHttpsStream::Http)
-                .map_err(|error| self.not_connected(&error)),
-            Security::Tls => {
-                let config = self.trust.config().await.map_err(Failure::unsent)?;
-                let mut https = HttpsConnector::from((http, config));
-                https.enforce_https();
-                dial(https, origin).await.map_err(|error| self.not_connected(error.as_ref()))
-            }
-        }
+        // Half of all the time, so that dead addresses leave some to the others and to TLS.
+        let to = self.address.destination(self.request_timeout / 2);
+        let road = self.roads.connect(to).await.map_err(Failure::unsent)?;
+        Ok(road.stream)
     }
 
     /// Reads the answer.
@@ -209,20 +184,6 @@ impl Line {
         Failure::unsent(format!("no connection to {}: {why}", self.address.place()))
     }
 
-    fn not_connected(&self, error: &(dyn Error + 'static)) -> Failure {
-        let (host, place) = (self.host(), self.address.place());
-        if let Some(Nameless(why)) = cause(error) {
-            Failure::unsent(format!("no address found for {host}: {}", system_words(why)))
-        } else if let Some(tls) = cause::<rustls::Error>(error) {
-            Failure::unsent(format!("no TLS with {place}: {}", tls_words(tls, host)))
-        } else if error.is::<io::Error>() {
-            // What the connector wraps so came after the connection was made.
-            Failure::unsent(format!("no TLS with {place}: {}", words_of(error)))
-        } else {
-            self.no_connection(&words_of(error))
-        }
-    }
-
     /// The request was with hyper, and no head of an answer came back.
     fn no_answer(&self, error: &hyper::Error, sent: &AtomicBool) -> Failure {
         if !sent.load(Ordering::Relaxed) {
@@ -252,11 +213,6 @@ impl Line {
             Failure::unsent(format!("no connection to {} within {seconds} s", self.address.place()))
         }
     }
-}
-
-async fn dial<S: Service<Uri>>(mut connector: S, to: Uri) -> Result<S::Response, S::Error> {
-    poll_fn(|context| connector.poll_ready(context)).await?;
-    connector.call(to).await
 }
 
 /// Appends without leaving a copy in a buffer that has become too small.
@@ -297,86 +253,6 @@ fn reach_of(error: &(dyn Error + 'static)) -> Reach {
         Some(error) if matches!(error.kind(), InvalidData | InvalidInput) => Reach::Sent,
         _ => Reach::Broken,
     }
-}
-
-/// The first error of type `E` in a chain of causes.
-fn cause<'a, E: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a E> {
-    let mut next = Some(error);
-    while let Some(error) = next {
-        if let Some(found) = error.downcast_ref() {
-            return Some(found);
-        }
-        next = inner(error);
-    }
-    None
-}
-
-/// What happened, as the end of a sentence: the innermost words say most.
-fn words_of(error: &(dyn Error + 'static)) -> String {
-    if let Some(error) = cause::<io::Error>(error) {
-        if error.kind() == io::ErrorKind::TimedOut {
-            return "timed out".to_owned();
-        }
-        if error.kind() == io::ErrorKind::UnexpectedEof {
-            return "the connection was closed".to_owned();
-        }
-    }
-    let mut innermost = error;
-    while let Some(error) = inner(innermost) {
-        innermost = error;
-    }
-    innermost.downcast_ref::<io::Error>().map_or_else(|| innermost.to_string(), system_words)
-}
-
-/// The cause of an error. An `io::Error` that wraps another one hides it from `source`.
-fn inner<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a (dyn Error + 'static)> {
-    match error.downcast_ref::<io::Error>() {
-        Some(wrapper) => wrapper.get_ref().map(|error| error as _),
-        None => error.source(),
-    }
-}
-
-/// Looks names up. For plain HTTP there is only one name, and nobody is asked where it leads.
-#[derive(Clone)]
-struct Names(Security);
-
-/// A name without an address.
-#[derive(Debug)]
-struct Nameless(io::Error);
-
-impl std::fmt::Display for Nameless {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("no address found")
-    }
-}
-
-impl Error for Nameless {}
-
-impl Service<Name> for Names {
-    type Response = vec::IntoIter<SocketAddr>;
-    type Error = Nameless;
-    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Nameless>> + Send>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Nameless>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, name: Name) -> Self::Future {
-        let security = self.0;
-        Box::pin(async move {
-            let addresses = match security {
-                Security::Loopback => {
-                    vec![(Ipv4Addr::LOCALHOST, 0).into(), (Ipv6Addr::LOCALHOST, 0).into()]
-                }
-                Security::Tls => look_up(name).await.map_err(Nameless)?,
-            };
-            Ok(addresses.into_iter())
-        })
-    }
-}
-
-async fn look_up(name: Name) -> io::Result<Vec<SocketAddr>> {
-    Ok(GaiResolver::new().call(name).await?.collect())
 }
 
 /// A connection that remembers whether anything was written to it. What fails in being written counts as written: a
@@ -431,23 +307,5 @@ impl Write for Watched<'_> {
     ) -> Poll<io::Result<usize>> {
         self.sent.store(true, Ordering::Relaxed);
         self.stream().poll_write_vectored(context, from)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use hyper_util::client::legacy::connect::dns::Name;
-    use tower_service::Service;
-
-    use super::{Names, Security};
-
-    #[tokio::test]
-    async fn without_tls_no_name_leads_off_this_machine() {
-        for name in ["localhost", "api.ecobee.com"] {
-            let name: Name = name.parse().expect("a name");
-            let addresses: Vec<_> = Names(Security::Loopback).call(name).await.expect("known").collect();
-            assert_eq!(addresses.len(), 2);
-            assert!(addresses.iter().all(|address| address.ip().is_loopback()), "{addresses:?}");
-        }
     }
 }

@@ -8,6 +8,7 @@ use std::path::Path;
 
 use super::RunError;
 use crate::config::{self, ApiKeySource, KeySource, Principal, Settings};
+use crate::dial::{Proxies, Roads};
 use crate::ecobee::{Client, Endpoint};
 use crate::keeper::Policy;
 use crate::people::{self, Allowed};
@@ -42,10 +43,13 @@ impl Fittings {
                 "encryption at rest is not built yet; leave key-credential and key-file out".to_owned();
             return Err(refuse("store", what));
         }
+        let roads = Proxies::of_this_process()
+            .and_then(|proxies| Roads::new(settings.ecobee.ca_file.clone(), proxies))
+            .map_err(|error| refuse("ecobee", error.to_string()))?;
         let client = Client::new(Endpoint {
             url: settings.ecobee.url.to_string(),
             request_timeout: settings.ecobee.request_timeout,
-            ca_file: settings.ecobee.ca_file.clone(),
+            roads,
         })
         .map_err(|error| refuse("ecobee", error.to_string()))?;
         let policy = Policy {

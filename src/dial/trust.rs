@@ -1,7 +1,6 @@
 //! Whose certificates are believed, and what is wrong with the others.
 
 use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Weak};
 
@@ -14,8 +13,9 @@ use rustls::{CertificateError, ClientConfig, RootCertStore};
 use tokio::sync::Mutex;
 use tracing::debug;
 
-use super::EcobeeError;
-use super::quote::quote;
+use super::DialError;
+use super::words::system_words;
+use crate::quote::quote;
 
 /// The roots: the system's, and those of `ca-file`.
 ///
@@ -29,10 +29,10 @@ pub(super) struct Trust {
 
 impl Trust {
     /// Reads `ca_file` to see that it can be used; keeps nothing of it.
-    pub(super) fn new(ca_file: Option<PathBuf>) -> Result<Self, EcobeeError> {
+    pub(super) fn new(ca_file: Option<PathBuf>) -> Result<Self, DialError> {
         if let Some(path) = &ca_file {
             add_ca_file(&mut RootCertStore::empty(), path)
-                .map_err(|reason| EcobeeError::CaFile { path: path.clone(), reason })?;
+                .map_err(|reason| DialError::CaFile { path: path.clone(), reason })?;
         }
         Ok(Self { ca_file, loaded: Mutex::new(Weak::new()) })
     }
@@ -130,20 +130,6 @@ fn date(time: UnixTime) -> String {
         .ok()
         .and_then(|seconds| Timestamp::from_second(seconds).ok())
         .map_or_else(|| "an unknown date".to_owned(), |time| time.strftime("%Y-%m-%d %H:%M UTC").to_string())
-}
-
-/// The system's words for an error, in the middle of a sentence.
-pub(super) fn system_words(error: &io::Error) -> String {
-    let words = error.to_string();
-    let words = words.trim_start_matches("failed to lookup address information: ");
-    let words = words.split(" (os error").next().unwrap_or_default();
-    let mut letters = words.chars();
-    letters.next().map_or_else(String::new, |first| {
-        // "Connection refused", but "DNS failure".
-        let shouted = letters.as_str().starts_with(char::is_uppercase);
-        let first = if shouted { first } else { first.to_ascii_lowercase() };
-        format!("{first}{}", letters.as_str())
-    })
 }
 
 #[cfg(test)]

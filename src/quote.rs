@@ -1,4 +1,4 @@
-//! ecobee's words, fit to be shown.
+//! Words from outside, fit to be shown.
 
 use std::borrow::Cow;
 
@@ -17,7 +17,7 @@ const TOKEN_LIKE: usize = 24;
 
 /// Words from outside without control characters, at most 200 characters, and without the secrets that were shown to
 /// whoever says them: neither plain nor percent-encoded, neither whole nor cut off at the end.
-pub(super) fn quote(words: &str, shown: &[&Secret]) -> String {
+pub fn quote(words: &str, shown: &[&Secret]) -> String {
     // First the control characters, so that none can hide a secret by standing in it.
     let words = plain(words);
     let secrets: Vec<Zeroizing<String>> = shown

@@ -1,0 +1,397 @@
+//! The way to a server elsewhere: through which proxy, to which address, believing whose certificates.
+//!
+//! ```text
+//! Roads ── proxy   whether another machine stands between, and how it is asked to connect us
+//!    │  ── trust   whose certificates are believed
+//!    └──── words   what went wrong, for a person
+//! ```
+//!
+//! **No byte of a request is sent here**: whoever gets no [`Road`] has sent nothing. The names and addresses in the
+//! sentences are those of the server and of the proxy, never a user name, a password, a path or a query.
+//!
+//! **This machine itself is never reached through a proxy**, whatever the environment says: `localhost`, 127.0.0.0/8
+//! and `::1` are not the proxy's to know.
+
+mod proxy;
+mod trust;
+mod words;
+
+use std::error::Error;
+use std::fmt;
+use std::future::poll_fn;
+use std::io;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+use std::vec;
+
+use hyper::Uri;
+use hyper::header::HeaderValue;
+use hyper::rt::{Read, ReadBufCursor, Write};
+use hyper_rustls::HttpsConnector;
+use hyper_util::client::legacy::connect::dns::{GaiResolver, Name};
+use hyper_util::client::legacy::connect::{Connected, Connection, HttpConnector};
+use tower_service::Service;
+
+pub use proxy::Proxies;
+use proxy::Proxy;
+use trust::{Trust, tls_words};
+use words::system_words;
+pub use words::{cause, words_of};
+
+/// What lies below HTTP.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Security {
+    /// TLS, to anywhere.
+    Tls,
+    /// Nothing, to anywhere.
+    Plain,
+    /// Nothing, to this machine only: no name leads off it.
+    Loopback,
+}
+
+impl Security {
+    /// The port where none is named.
+    pub const fn port(self) -> u16 {
+        match self {
+            Self::Tls => 443,
+            Self::Plain | Self::Loopback => 80,
+        }
+    }
+
+    const fn scheme(self) -> &'static str {
+        match self {
+            Self::Tls => "https",
+            Self::Plain | Self::Loopback => "http",
+        }
+    }
+}
+
+/// Where to go.
+#[derive(Clone, Copy, Debug)]
+pub struct Destination<'a> {
+    /// What is to lie below HTTP.
+    pub security: Security,
+    /// The host as in a URL: an IPv6 address stands in brackets.
+    pub host: &'a str,
+    /// The port.
+    pub port: u16,
+    /// The most that connecting may take, shared by the addresses of a name. TLS and a proxy's answer come on top of it:
+    /// whoever calls has a bound on the whole.
+    pub patience: Duration,
+}
+
+/// A connection, ready for a request.
+pub struct Road {
+    /// Where the request goes.
+    pub stream: Stream,
+    /// How its target is to be written.
+    pub manner: Manner,
+}
+
+/// How a request's target is to be written (RFC 9112, section 3.2).
+#[derive(Clone, Debug)]
+pub enum Manner {
+    /// To the server itself: the path and the query.
+    Straight,
+    /// To a proxy that passes the request on: the whole URL, and this `Proxy-Authorization`, if any.
+    Forwarded(Option<HeaderValue>),
+}
+
+/// All that is known of the world outside. Cheap to clone; clones share the certificates that are loaded.
+///
+/// Needs a tokio runtime with I/O and time. Names are looked up and root certificates read on its blocking threads.
+#[derive(Clone, Debug)]
+pub struct Roads(Arc<Map>);
+
+#[derive(Debug)]
+struct Map {
+    trust: Trust,
+    proxies: Proxies,
+}
+
+impl Roads {
+    /// Reads `ca_file`, certificates in PEM to believe beside the system's, to refuse an unusable one now rather than at
+    /// night.
+    pub fn new(ca_file: Option<PathBuf>, proxies: Proxies) -> Result<Self, DialError> {
+        Ok(Self(Arc::new(Map { trust: Trust::new(ca_file)?, proxies })))
+    }
+
+    /// Connects. The error is a sentence for a person.
+    pub async fn connect(&self, to: Destination<'_>) -> Result<Road, String> {
+        let place = format!("{}:{}", to.host, to.port);
+        let origin: Uri = format!("{}://{place}/", to.security.scheme())
+            .parse()
+            .map_err(|_| format!("no connection to {place}: its URL cannot be used"))?;
+        let proxy = if is_loopback(to.host) { None } else { self.0.proxies.for_server(&origin) };
+        let (pipe, manner) = match &proxy {
+            None => (straight(&origin, to).await?, Manner::Straight),
+            Some(proxy) => {
+                let pipe = self.to_proxy(proxy, to).await?;
+                match to.security {
+                    Security::Tls => (proxy.tunnel(pipe, &place).await?, Manner::Straight),
+                    Security::Plain | Security::Loopback => {
+                        (pipe, Manner::Forwarded(proxy.authorization().cloned()))
+                    }
+                }
+            }
+        };
+        let stream = match to.security {
+            Security::Tls => self.secured(pipe, &origin).await?,
+            Security::Plain | Security::Loopback => pipe,
+        };
+        Ok(Road { stream, manner })
+    }
+
+    async fn to_proxy(&self, proxy: &Proxy, to: Destination<'_>) -> Result<Stream, String> {
+        let stream = straight(proxy.uri(), Destination { security: Security::Plain, ..to })
+            .await
+            .map_err(|why| format!("{why} (the proxy on the way to {})", to.host))?;
+        if proxy.uri().scheme_str() == Some("https") {
+            return self.secured(stream, proxy.uri()).await;
+        }
+        Ok(stream)
+    }
+
+    /// Puts TLS on top.
+    async fn secured(&self, stream: Stream, origin: &Uri) -> Result<Stream, String> {
+        let host = origin.host().unwrap_or_default();
+        let config = self.0.trust.config().await?;
+        let mut https = HttpsConnector::from((Laid(Some(stream)), config));
+        https.enforce_https();
+        let secured = call(https, origin.clone()).await.map_err(|error| {
+            let why = cause::<rustls::Error>(error.as_ref())
+                .map_or_else(|| words_of(error.as_ref()), |error| tls_words(error, host));
+            format!("no TLS with {}: {why}", place_of(origin))
+        })?;
+        Ok(Stream::new(secured))
+    }
+}
+
+/// A TCP connection.
+async fn straight(origin: &Uri, to: Destination<'_>) -> Result<Stream, String> {
+    let here_only = to.security == Security::Loopback || origin.host() == Some("localhost");
+    let mut http = HttpConnector::new_with_resolver(Names { here_only });
+    http.enforce_http(false);
+    http.set_nodelay(true);
+    // Shared by the addresses of a name, so that dead ones leave time for the others.
+    http.set_connect_timeout(Some(to.patience));
+    call(http, origin.clone()).await.map(Stream::new).map_err(|error| {
+        let place = place_of(origin);
+        match cause(&error) {
+            Some(Nameless(why)) => {
+                let host = origin.host().unwrap_or_default();
+                format!("no address found for {host}: {}", system_words(why))
+            }
+            None => format!("no connection to {place}: {}", words_of(&error)),
+        }
+    })
+}
+
+fn place_of(origin: &Uri) -> String {
+    let port = origin.port_u16().unwrap_or(if origin.scheme_str() == Some("https") { 443 } else { 80 });
+    format!("{}:{port}", origin.host().unwrap_or_default())
+}
+
+/// Whether a host, as in a URL, is this machine. `localhost` is never looked up: it is the loopback addresses
+/// (RFC 6761, section 6.3).
+pub fn is_loopback(host: &str) -> bool {
+    let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+    host.eq_ignore_ascii_case("localhost")
+        || host.parse::<Ipv4Addr>().is_ok_and(|address| address.is_loopback())
+        || bare.parse::<Ipv6Addr>().is_ok_and(|address| address.is_loopback())
+}
+
+async fn call<S: Service<Uri>>(mut connector: S, to: Uri) -> Result<S::Response, S::Error> {
+    poll_fn(|context| connector.poll_ready(context)).await?;
+    connector.call(to).await
+}
+
+/// A connection of whatever kind.
+pub struct Stream(Box<dyn Carrier>);
+
+trait Carrier: Read + Write + Send + Unpin {}
+
+impl<T: Read + Write + Send + Unpin> Carrier for T {}
+
+impl Stream {
+    fn new(carrier: impl Carrier + 'static) -> Self {
+        Self(Box::new(carrier))
+    }
+}
+
+impl Read for Stream {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        into: ReadBufCursor<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_read(context, into)
+    }
+}
+
+impl Write for Stream {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        from: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write(context, from)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_shutdown(context)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.0.is_write_vectored()
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        from: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write_vectored(context, from)
+    }
+}
+
+impl Connection for Stream {
+    fn connected(&self) -> Connected {
+        Connected::new()
+    }
+}
+
+/// A connector whose connection is there already.
+struct Laid(Option<Stream>);
+
+impl Service<Uri> for Laid {
+    type Response = Stream;
+    type Error = io::Error;
+    type Future = std::future::Ready<io::Result<Stream>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, _: Uri) -> Self::Future {
+        std::future::ready(self.0.take().ok_or_else(|| io::ErrorKind::NotConnected.into()))
+    }
+}
+
+/// Looks names up; nobody is asked where this machine itself is.
+#[derive(Clone)]
+struct Names {
+    here_only: bool,
+}
+
+/// A name without an address.
+#[derive(Debug)]
+struct Nameless(io::Error);
+
+impl fmt::Display for Nameless {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("no address found")
+    }
+}
+
+impl Error for Nameless {}
+
+impl Service<Name> for Names {
+    type Response = vec::IntoIter<SocketAddr>;
+    type Error = Nameless;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Nameless>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Nameless>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, name: Name) -> Self::Future {
+        let here_only = self.here_only;
+        Box::pin(async move {
+            let addresses = if here_only {
+                vec![(Ipv4Addr::LOCALHOST, 0).into(), (Ipv6Addr::LOCALHOST, 0).into()]
+            } else {
+                look_up(name).await.map_err(Nameless)?
+            };
+            Ok(addresses.into_iter())
+        })
+    }
+}
+
+async fn look_up(name: Name) -> io::Result<Vec<SocketAddr>> {
+    Ok(GaiResolver::new().call(name).await?.collect())
+}
+
+/// Why there is no way out.
+#[derive(Debug, PartialEq, Eq)]
+pub enum DialError {
+    /// The file with further root certificates.
+    CaFile {
+        /// Its path.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A variable of the environment that should name a proxy. Its value is left out: it may hold a password.
+    Proxy {
+        /// The variable.
+        variable: &'static str,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+}
+
+impl fmt::Display for DialError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::CaFile { path, reason } => {
+                write!(f, "ca-file {}: {reason}; it must hold certificates in PEM form", path.display())
+            }
+            Self::Proxy { variable, reason } => write!(
+                f,
+                "the environment's {variable}: {reason}; write http://HOST:PORT, with USER:PASSWORD@ before the host \
+                 if need be, or unset it"
+            ),
+        }
+    }
+}
+
+impl Error for DialError {}
+
+#[cfg(test)]
+mod tests {
+    use hyper_util::client::legacy::connect::dns::Name;
+    use tower_service::Service;
+
+    use super::{Names, is_loopback};
+
+    #[tokio::test]
+    async fn what_is_to_stay_on_this_machine_is_led_off_it_by_no_name() {
+        for name in ["localhost", "api.ecobee.com"] {
+            let name: Name = name.parse().expect("a name");
+            let addresses: Vec<_> = Names { here_only: true }.call(name).await.expect("known").collect();
+            assert_eq!(addresses.len(), 2);
+            assert!(addresses.iter().all(|address| address.ip().is_loopback()), "{addresses:?}");
+        }
+    }
+
+    #[test]
+    fn this_machine_is_known_by_its_names() {
+        for host in ["localhost", "LOCALHOST", "127.0.0.1", "127.8.9.10", "[::1]"] {
+            assert!(is_loopback(host), "{host}");
+        }
+        for host in
+            ["api.ecobee.com", "localhost.example.com", "0.0.0.0", "[::]", "[::ffff:127.0.0.1]", "10.0.0.1"]
+        {
+            assert!(!is_loopback(host), "{host}");
+        }
+    }
+}
