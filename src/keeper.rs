@@ -94,8 +94,7 @@ pub struct Keeper {
     pin_asked_at: Option<Moment>,
     pin_requested_at: Option<Moment>,
     pin_held_until: Option<Moment>,
-    told_at: Option<Moment>,
-    token_lost: Option<Moment>,
+    told: Tidings,
     out: Vec<Action>,
 }
 
@@ -120,8 +119,7 @@ impl Keeper {
             pin_asked_at: None,
             pin_requested_at: None,
             pin_held_until: None,
-            told_at: record.pin.as_ref().and_then(|pin| pin.told_at),
-            token_lost: None,
+            told: record.told,
             out: Vec::new(),
         };
         if let Some(stored) = record.grant {
@@ -229,7 +227,17 @@ impl Keeper {
 
     /// What is to lie on disk of this state.
     fn record(&self) -> Record {
-        Record { grant: self.stored_grant(), pin: self.stored_pin() }
+        let told = match self.phase {
+            // Its end is told as soon as the new grant is there: no save of its own is needed for that.
+            Phase::Saving { .. } => Tidings::default(),
+            Phase::Absent
+            | Phase::Authorized { .. }
+            | Phase::Marking { .. }
+            | Phase::Refreshing { .. }
+            | Phase::Retrying { .. }
+            | Phase::Refused { .. } => self.told.clone(),
+        };
+        Record { grant: self.stored_grant(), pin: self.stored_pin(), told }
     }
 
     /// The name of the state.

@@ -30,7 +30,8 @@
 //!     "refusals": 0,
 //!     "refresh_sent": false
 //!   },
-//!   "pin": { "pin": "ABCD-EFGH", "code": "…", "expires_at_ms": 87000000, "interval_ms": 30000, "told_at_ms": null }
+//!   "pin": { "pin": "ABCD-EFGH", "code": "…", "expires_at_ms": 87000000, "interval_ms": 30000 },
+//!   "told": { "pin_at_ms": 86460000, "loss_at_ms": null }
 //! }
 //! ```
 //!

@@ -35,6 +35,8 @@ mod saving;
 mod stop;
 #[path = "keeper_sim/storms.rs"]
 mod storms;
+#[path = "keeper_sim/told.rs"]
+mod told;
 #[path = "keeper_sim/trouble.rs"]
 mod trouble;
 

@@ -11,7 +11,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use ecobee_tokend::clock::{Reading, Wall};
-use ecobee_tokend::keeper::{AccessToken, Moment, Record, StoredAccess, StoredGrant, StoredPin};
+use ecobee_tokend::keeper::{AccessToken, Moment, Record, StoredAccess, StoredGrant, StoredPin, Tidings};
 use ecobee_tokend::secret::Secret;
 use ecobee_tokend::store::{Fetched, Fingerprint, Flaw, Forgotten, Image, Loaded, Note, Store, StoreError};
 use tempfile::TempDir;
@@ -50,7 +50,6 @@ fn record(mark: &str) -> Record {
         code: Secret::new(format!("code-{mark}")),
         expires_at: issued_at + Duration::from_secs(540),
         interval: Duration::from_secs(30),
-        told_at: Some(issued_at),
     };
     let grant = StoredGrant {
         access: Some(access),
@@ -59,7 +58,8 @@ fn record(mark: &str) -> Record {
         refusals: 0,
         refresh_sent: false,
     };
-    Record { grant: Some(grant), pin: Some(pin) }
+    let told = Tidings { pin_at: Some(issued_at), loss_at: Some(issued_at) };
+    Record { grant: Some(grant), pin: Some(pin), told }
 }
 
 fn folder() -> TempDir {

@@ -80,7 +80,6 @@ impl Keeper {
             code: waiting.code.clone(),
             expires_at: waiting.expires_at,
             interval: waiting.interval,
-            told_at: self.told_at,
         })
     }
 
@@ -193,12 +192,12 @@ impl Keeper {
         if !self.phase.needs_person() {
             return;
         }
-        let notice = match self.told_at {
+        let notice = match self.told.pin_at {
             None => Notice::PinWaiting(view),
             Some(told_at) if told_at + self.policy.remind_every <= now => Notice::PinReminder(view),
             Some(_) => return,
         };
-        self.told_at = Some(now);
+        self.told.pin_at = Some(now);
         self.ledger.change();
         self.out.push(Action::Notify(notice));
     }
@@ -355,6 +354,12 @@ impl Keeper {
         };
     }
 
+    /// Whether a person is needed and cannot be given a PIN, and since when.
+    pub(super) fn without_pin_since(&self, now: Moment) -> Option<Moment> {
+        let hidden = self.phase.needs_person() && self.visible_pin(now).is_none();
+        self.pins.since().filter(|_| hidden && self.told.pin_at.is_none())
+    }
+
     /// Nobody needs to enter the PIN any more.
     pub(super) fn call_off_pin(&mut self) {
         match &self.pin {
@@ -370,7 +375,7 @@ impl Keeper {
     }
 
     pub(super) fn pin_wake_at(&self, now: Moment) -> Option<Moment> {
-        let reminder = self.told_at.map(|told_at| told_at + self.policy.remind_every);
+        let reminder = self.told.pin_at.map(|told_at| told_at + self.policy.remind_every);
         match &self.pin {
             PinFlow::Idle => None,
             PinFlow::Requesting { .. } => self.pin_due().filter(|_| self.may_call()),

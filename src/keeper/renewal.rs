@@ -104,7 +104,7 @@ impl Keeper {
             }
             refreshing @ Phase::Refreshing { .. } => self.phase = refreshing,
         }
-        self.note_token_death(now);
+        self.note_lasting_trouble(now);
     }
 
     fn advance_authorized(&mut self, now: Moment, grant: Grant) {
@@ -310,7 +310,7 @@ impl Keeper {
     fn publish(&mut self, grant: Grant, news: News) {
         self.phase = Phase::Authorized { grant };
         self.tell(news);
-        if self.told_at.take().is_some() | self.token_lost.take().is_some() {
+        if std::mem::take(&mut self.told).is_anything() {
             self.out.push(Action::Notify(Notice::TokenBack));
         }
     }
@@ -378,22 +378,38 @@ impl Keeper {
         };
     }
 
-    /// Says once that there is no living token any more, when trouble has lasted so long.
-    fn note_token_death(&mut self, now: Moment) {
-        let Phase::Retrying { grant, .. } = &self.phase else {
+    /// Says once that there is no living token, when trouble has lasted so long.
+    fn note_lasting_trouble(&mut self, now: Moment) {
+        if self.told.loss_at.is_some() || self.trouble_lasts_at(now).is_none_or(|at| now < at) {
             return;
-        };
-        let lasting = self.refreshes.since().is_some_and(|since| since + LASTING_TROUBLE <= now);
-        if lasting && self.token_lost.is_none() && grant.living(now).is_none() {
-            self.token_lost = Some(now);
-            let reason = self.refreshes.last().map_or_else(String::new, |(_, reason)| reason.to_owned());
-            self.tell(News::TokenDied);
-            self.out.push(Action::Notify(Notice::TokenLost { reason }));
         }
+        let series = if self.phase.needs_person() { &self.pins } else { &self.refreshes };
+        let reason = series.last().map_or_else(String::new, |(_, reason)| reason.to_owned());
+        self.told.loss_at = Some(now);
+        self.ledger.change();
+        if !self.phase.needs_person() {
+            self.tell(News::TokenDied);
+        }
+        self.out.push(Action::Notify(Notice::TokenLost { reason }));
+    }
+
+    /// When the trouble that keeps tokens away, and PINs too where one is needed, has lasted long enough to be told.
+    fn trouble_lasts_at(&self, now: Moment) -> Option<Moment> {
+        let since = match &self.phase {
+            Phase::Retrying { grant, .. } if grant.living(now).is_none() => self.refreshes.since(),
+            Phase::Absent | Phase::Refused { .. } => self.without_pin_since(now),
+            Phase::Retrying { .. }
+            | Phase::Authorized { .. }
+            | Phase::Marking { .. }
+            | Phase::Refreshing { .. }
+            | Phase::Saving { .. } => None,
+        };
+        since.map(|since| since + LASTING_TROUBLE)
     }
 
     pub(super) fn grant_wake_at(&self, now: Moment) -> Option<Moment> {
-        match &self.phase {
+        let telling = self.trouble_lasts_at(now).filter(|&at| now < at && self.told.loss_at.is_none());
+        let working = match &self.phase {
             Phase::Absent | Phase::Refreshing { .. } => None,
             Phase::Authorized { grant } => {
                 grant.access.as_ref().map(|access| access.plan.refresh_at()).filter(|_| self.may_call())
@@ -407,12 +423,11 @@ impl Keeper {
                     None if counted_out => Some(*not_before),
                     Some(_) | None => Some(*at),
                 };
-                let lasting = self.refreshes.since().map(|since| since + LASTING_TROUBLE);
-                let lasting = lasting.filter(|&at| death.is_none() && now < at);
-                [death, lasting, call.filter(|_| self.may_call())].into_iter().flatten().min()
+                [death, call.filter(|_| self.may_call())].into_iter().flatten().min()
             }
             Phase::Refused { at, .. } => Some(*at).filter(|_| self.may_call()),
-        }
+        };
+        [telling, working].into_iter().flatten().min()
     }
 
     pub(super) fn token_view(&self, now: Moment) -> Option<TokenView> {

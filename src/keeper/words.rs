@@ -226,6 +226,24 @@ pub struct Record {
     pub grant: Option<StoredGrant>,
     /// The PIN that waits to be entered, if there is one.
     pub pin: Option<StoredPin>,
+    /// What people have been told and not yet heard the end of.
+    pub told: Tidings,
+}
+
+/// What people have been told wherever they are. A restart tells none of it twice, and tells the end of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tidings {
+    /// When they were last told that a PIN waits.
+    pub pin_at: Option<Moment>,
+    /// When they were told that there is no living token.
+    pub loss_at: Option<Moment>,
+}
+
+impl Tidings {
+    /// Whether there is anything to take back.
+    pub(super) fn is_anything(&self) -> bool {
+        self.pin_at.is_some() || self.loss_at.is_some()
+    }
 }
 
 /// A grant as it lies on disk.
@@ -267,8 +285,6 @@ pub struct StoredPin {
     pub expires_at: Moment,
     /// The least time between two polls.
     pub interval: Duration,
-    /// When people were last told that a PIN waits.
-    pub told_at: Option<Moment>,
 }
 
 /// The states that users see.
@@ -388,7 +404,7 @@ pub enum Notice {
     PinWaiting(PinView),
     /// It still waits.
     PinReminder(PinView),
-    /// There has been no living token since, because of this.
+    /// There is no living token, and trouble that lasts is why.
     TokenLost { reason: String },
     /// There is a living token again.
     TokenBack,

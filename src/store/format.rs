@@ -17,7 +17,7 @@ use zeroize::Zeroizing;
 use super::passage::{Passage, Written};
 use super::words::{Doubt, Flaw};
 use crate::clock::Reading;
-use crate::keeper::{AccessToken, Moment, Record, StoredAccess, StoredGrant, StoredPin};
+use crate::keeper::{AccessToken, Moment, Record, StoredAccess, StoredGrant, StoredPin, Tidings};
 use crate::secret::Secret;
 
 /// The version that is written, and the newest that is read.
@@ -52,6 +52,9 @@ pub(super) struct Content {
     clock: Written,
     grant: Option<Grant>,
     pin: Option<Pin>,
+    /// Absent in files of before it was written.
+    #[serde(default)]
+    told: Told,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -80,7 +83,12 @@ struct Pin {
     code: Kept,
     expires_at_ms: i64,
     interval_ms: u64,
-    told_at_ms: Option<i64>,
+}
+
+#[derive(Default, Serialize, Deserialize)]
+struct Told {
+    pin_at_ms: Option<i64>,
+    loss_at_ms: Option<i64>,
 }
 
 /// A secret on its way to the file or from it: [`Secret`] itself refuses to be serialized.
@@ -133,6 +141,10 @@ pub(super) fn encode(account: &str, key: &Fingerprint, record: &Record, now: &Re
         clock: Written::at(now),
         grant: record.grant.as_ref().map(Grant::from),
         pin: record.pin.as_ref().map(Pin::from),
+        told: Told {
+            pin_at_ms: record.told.pin_at.map(Moment::as_millis),
+            loss_at_ms: record.told.loss_at.map(Moment::as_millis),
+        },
     };
     // A vector that grows leaves its former self behind unwiped, so the length is measured first.
     let mut length = Length(0);
@@ -209,9 +221,12 @@ impl Content {
             code: pin.code.0,
             expires_at: passage.moment(pin.expires_at_ms),
             interval: Duration::from_millis(pin.interval_ms),
-            told_at: pin.told_at_ms.map(|told_at| passage.moment(told_at)),
         });
-        (Record { grant, pin }, doubt)
+        let told = Tidings {
+            pin_at: self.told.pin_at_ms.map(|at| passage.moment(at)),
+            loss_at: self.told.loss_at_ms.map(|at| passage.moment(at)),
+        };
+        (Record { grant, pin, told }, doubt)
     }
 }
 
@@ -290,7 +305,6 @@ impl From<&StoredPin> for Pin {
             code: Kept(pin.code.clone()),
             expires_at_ms: pin.expires_at.as_millis(),
             interval_ms: u64::try_from(pin.interval.as_millis()).unwrap_or(u64::MAX),
-            told_at_ms: pin.told_at.map(Moment::as_millis),
         }
     }
 }

@@ -170,9 +170,12 @@ fn record(number: u32, length: usize) -> Record {
         code: secret("code", 32),
         expires_at: issued_at + Duration::from_secs(540),
         interval: Duration::from_secs(30),
-        told_at: None,
     };
-    Record { grant: (number % 7 != 6).then_some(grant), pin: number.is_multiple_of(3).then_some(pin) }
+    Record {
+        grant: (number % 7 != 6).then_some(grant),
+        pin: number.is_multiple_of(3).then_some(pin),
+        ..Record::default()
+    }
 }
 
 /// From a few bytes to more than any buffer on the way takes at once.

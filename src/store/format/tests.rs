@@ -66,7 +66,7 @@ fn grant() -> StoredGrant {
 }
 
 fn granted() -> Record {
-    Record { grant: Some(grant()), pin: None }
+    Record { grant: Some(grant()), ..Record::default() }
 }
 
 /// Nine minutes left at the writing, people told a minute before it.
@@ -77,8 +77,12 @@ fn pin() -> StoredPin {
         code: Secret::new("code"),
         expires_at: written + Duration::from_secs(540),
         interval: Duration::from_secs(30),
-        told_at: Some(written - Duration::from_secs(60)),
     }
+}
+
+fn told() -> Tidings {
+    let pin_at = Some(at_writing().moment - Duration::from_secs(60));
+    Tidings { pin_at, loss_at: None }
 }
 
 fn reread(record: &Record, now: &Reading) -> (Record, Option<Doubt>) {
@@ -88,7 +92,7 @@ fn reread(record: &Record, now: &Reading) -> (Record, Option<Doubt>) {
 
 /// The access token as it is reread, and why it may be dead. Whatever becomes of it, the rest must be kept.
 fn reread_access(stored: &StoredGrant, now: &Reading) -> (Option<StoredAccess>, Option<Doubt>) {
-    let (record, doubt) = reread(&Record { grant: Some(stored.clone()), pin: None }, now);
+    let (record, doubt) = reread(&Record { grant: Some(stored.clone()), ..Record::default() }, now);
     let mut reread = record.grant.expect("a grant is never dropped");
     let access = reread.access.take();
     assert_eq!(reread, StoredGrant { access: None, ..stored.clone() });
@@ -96,7 +100,22 @@ fn reread_access(stored: &StoredGrant, now: &Reading) -> (Option<StoredAccess>, 
 }
 
 fn reread_pin(now: &Reading) -> StoredPin {
-    reread(&Record { grant: None, pin: Some(pin()) }, now).0.pin.expect("a PIN is never dropped")
+    reread(&Record { pin: Some(pin()), ..Record::default() }, now).0.pin.expect("a PIN is never dropped")
+}
+
+fn reread_told(now: &Reading) -> Tidings {
+    reread(&Record { told: told(), ..Record::default() }, now).0.told
+}
+
+#[test]
+fn a_file_of_before_there_were_tidings_is_read() {
+    let bytes = encode("home", &key(), &granted(), &at_writing());
+    let text = String::from_utf8(bytes.to_vec()).expect("JSON is text");
+    let mut content: serde_json::Value = serde_json::from_str(&text).expect("our own JSON");
+    content.as_object_mut().expect("an object").remove("told").expect("it is written");
+    let old = serde_json::to_vec(&content).expect("JSON");
+    let (record, _) = decode(&old, "home", &key()).expect("still ours").into_record(&at_writing());
+    assert_eq!(record, granted());
 }
 
 #[test]
@@ -213,7 +232,8 @@ fn in_the_same_boot_a_pin_comes_back_as_it_was() {
 fn after_a_reboot_a_pin_is_carried_over_by_wall_time() {
     let carried = reread_pin(&after_reboot(60_000));
     assert_eq!(carried.expires_at.as_millis(), 10_000 - 60_000 + 540_000);
-    assert_eq!(carried.told_at.map(Moment::as_millis), Some(10_000 - 60_000 - 60_000));
+    let told_at = reread_told(&after_reboot(60_000)).pin_at;
+    assert_eq!(told_at.map(Moment::as_millis), Some(10_000 - 60_000 - 60_000));
     assert_eq!((carried.pin, carried.code, carried.interval), (pin().pin, pin().code, pin().interval));
 }
 
@@ -223,7 +243,7 @@ fn in_doubt_a_pin_lives_on_as_if_no_time_had_passed() {
     for now in doubtful {
         let kept = reread_pin(&now);
         assert_eq!(kept.expires_at, now.moment + Duration::from_secs(540));
-        assert_eq!(kept.told_at, Some(now.moment - Duration::from_secs(60)));
+        assert_eq!(reread_told(&now).pin_at, Some(now.moment - Duration::from_secs(60)));
     }
 }
 
@@ -342,19 +362,22 @@ fn any_grant() -> impl Strategy<Value = StoredGrant> {
 }
 
 fn any_pin() -> impl Strategy<Value = StoredPin> {
-    (any::<String>(), secret(), any_moment(), any::<u32>(), option::of(any_moment())).prop_map(
-        |(pin, code, expires_at, interval, told_at)| StoredPin {
-            pin,
-            code,
-            expires_at,
-            interval: Duration::from_millis(u64::from(interval)),
-            told_at,
-        },
-    )
+    (any::<String>(), secret(), any_moment(), any::<u32>()).prop_map(|(pin, code, expires_at, interval)| {
+        StoredPin { pin, code, expires_at, interval: Duration::from_millis(u64::from(interval)) }
+    })
+}
+
+fn any_tidings() -> impl Strategy<Value = Tidings> {
+    (option::of(any_moment()), option::of(any_moment()))
+        .prop_map(|(pin_at, loss_at)| Tidings { pin_at, loss_at })
 }
 
 fn any_record() -> impl Strategy<Value = Record> {
-    (option::of(any_grant()), option::of(any_pin())).prop_map(|(grant, pin)| Record { grant, pin })
+    (option::of(any_grant()), option::of(any_pin()), any_tidings()).prop_map(|(grant, pin, told)| Record {
+        grant,
+        pin,
+        told,
+    })
 }
 
 proptest! {
@@ -389,7 +412,7 @@ proptest! {
         let access = odd.access.as_mut().expect("it has one");
         access.issued_at = Moment::from_millis(issued);
         access.expires_at = Moment::from_millis(expires);
-        let record = Record { grant: Some(odd), pin: Some(pin()) };
+        let record = Record { grant: Some(odd), pin: Some(pin()), told: told() };
         let written = Reading {
             moment: Moment::from_millis(boot_ms), wall_millis: wall_ms, ..at_writing()
         };
