@@ -29,7 +29,7 @@ use std::time::Duration;
 use std::vec;
 
 use hyper::Uri;
-use hyper::header::HeaderValue;
+use hyper::header::{DATE, HeaderMap, HeaderValue, RETRY_AFTER};
 use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy::connect::dns::{GaiResolver, Name};
@@ -40,6 +40,8 @@ pub use proxy::Proxies;
 use proxy::Proxy;
 use trust::{Trust, tls_words};
 use words::system_words;
+
+use crate::clock;
 pub use words::{cause, words_of};
 
 /// What lies below HTTP.
@@ -203,6 +205,20 @@ pub fn is_loopback(host: &str) -> bool {
     host.eq_ignore_ascii_case("localhost")
         || host.parse::<Ipv4Addr>().is_ok_and(|address| address.is_loopback())
         || bare.parse::<Ipv6Addr>().is_ok_and(|address| address.is_loopback())
+}
+
+/// How long a server wishes to be left alone: seconds, or a date (RFC 9110, section 10.2.3). A date is measured on the server's own clock where it tells it: ours
+/// may be wrong.
+pub fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let text = |name| headers.get(name).and_then(|value| value.to_str().ok()).map(str::trim);
+    let wish = text(RETRY_AFTER)?;
+    if !wish.is_empty() && wish.bytes().all(|byte| byte.is_ascii_digit()) {
+        // More seconds than fit are still no reason to compute with more.
+        return Some(Duration::from_secs(wish.parse::<u32>().unwrap_or(u32::MAX).into()));
+    }
+    let date = httpdate::parse_http_date(wish).ok()?;
+    let now = text(DATE).and_then(|date| httpdate::parse_http_date(date).ok());
+    date.duration_since(now.unwrap_or_else(clock::wall)).ok()
 }
 
 async fn call<S: Service<Uri>>(mut connector: S, to: Uri) -> Result<S::Response, S::Error> {

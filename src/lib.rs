@@ -46,6 +46,7 @@ pub mod dial;
 pub mod ecobee;
 pub mod keeper;
 pub mod log;
+pub mod notify;
 pub mod people;
 pub mod quote;
 pub mod secret;

@@ -5,16 +5,17 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Each room, and the rooms whose words it may use. `main` and `supervisor` may know everybody.
-const ROOMS: [(&str, &[&str]); 13] = [
+const ROOMS: [(&str, &[&str]); 14] = [
     ("secret", &[]),
     ("keeper", &["secret"]),
     ("clock", &["keeper"]),
     ("config", &["secret"]),
     ("quote", &["secret"]),
-    ("dial", &["quote"]),
+    ("dial", &["clock", "quote"]),
     ("ecobee", &["clock", "dial", "keeper", "quote", "secret"]),
     ("store", &["clock", "keeper", "secret"]),
     ("socket", &["clock", "keeper", "secret"]),
+    ("notify", &["clock", "dial", "keeper", "quote", "secret"]),
     ("systemd", &["keeper"]),
     ("signals", &[]),
     ("people", &[]),

@@ -18,8 +18,7 @@ use http_body_util::{BodyExt, Empty};
 use hyper::body::{Body as _, Incoming};
 use hyper::client::conn::http1;
 use hyper::header::{
-    ACCEPT, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, DATE, HOST, HeaderMap, HeaderName, RETRY_AFTER,
-    USER_AGENT,
+    ACCEPT, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderMap, HeaderName, USER_AGENT,
 };
 use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper::{Method, Request, Response, StatusCode, Uri};
@@ -28,8 +27,7 @@ use zeroize::Zeroizing;
 
 use super::address::Address;
 use super::{EcobeeError, Endpoint, Failure};
-use crate::clock;
-use crate::dial::{Roads, Stream, cause, words_of};
+use crate::dial::{Roads, Stream, cause, retry_after, words_of};
 use crate::keeper::Reach;
 
 /// Longer answers are refused. A grant has 10 KiB at most.
@@ -229,20 +227,6 @@ fn append(body: &mut Zeroizing<Vec<u8>>, data: &[u8]) {
 fn holds(headers: &HeaderMap, name: &HeaderName, part: &str) -> bool {
     let value = headers.get(name).and_then(|value| value.to_str().ok());
     value.is_some_and(|value| value.to_ascii_lowercase().contains(part))
-}
-
-/// Seconds, or a date (RFC 9110, section 10.2.3). A date is measured on the server's own clock where it tells it: ours
-/// may be wrong.
-fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    let text = |name| headers.get(name).and_then(|value| value.to_str().ok()).map(str::trim);
-    let wish = text(RETRY_AFTER)?;
-    if !wish.is_empty() && wish.bytes().all(|byte| byte.is_ascii_digit()) {
-        // More seconds than fit are still no reason to compute with more.
-        return Some(Duration::from_secs(wish.parse::<u32>().unwrap_or(u32::MAX).into()));
-    }
-    let date = httpdate::parse_http_date(wish).ok()?;
-    let now = text(DATE).and_then(|date| httpdate::parse_http_date(date).ok());
-    date.duration_since(now.unwrap_or_else(clock::wall)).ok()
 }
 
 /// Bytes that make no sense are an answer, if an unusable one; anything else is a broken connection.

@@ -83,8 +83,7 @@ async fn a_tunnel_leads_to_ecobee_and_the_proxy_sees_nothing_of_the_request() {
     let authority = Authority::new("a private authority");
     let (proxy, heads) = proxy(Proxying::To(authority.server(FAR, (2020, 2999))));
     let ca_file = Some(authority.ca_file(""));
-    let outcome =
-        refresh_with(&client_with(&format!("http://me:hunter2@{proxy}"), "", AMPLE, ca_file)).await;
+    let outcome = refresh_with(&client_with(&format!("http://me:hunter2@{proxy}"), "", AMPLE, ca_file)).await;
     assert!(matches!(outcome, Outcome::Granted(_)), "{outcome:?}");
     let head = heads.recv().expect("it was asked").to_ascii_lowercase();
     assert!(head.starts_with("connect ecobee.test:443 http/1.1\r\n"), "{head}");
@@ -159,7 +158,11 @@ async fn what_a_failing_proxy_does_is_said_and_the_request_counts_as_unsent() {
 async fn a_proxy_that_wants_a_password_and_was_given_none_is_told_how_to_get_one() {
     let (proxy, _heads) = proxy(Proxying::Says("HTTP/1.1 407 X\r\nContent-Length: 0\r\n\r\n"));
     let client = client_with(&format!("http://{proxy}"), "", AMPLE, None);
-    assert_unsent_with(refresh_with(&client).await, "no connection", "wants a user name and a password (407)");
+    assert_unsent_with(
+        refresh_with(&client).await,
+        "no connection",
+        "wants a user name and a password (407)",
+    );
 }
 
 #[tokio::test]

@@ -1,0 +1,260 @@
+//! A POST to an address of the user's choice.
+
+use std::fmt;
+use std::future::pending;
+use std::pin::pin;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::future::{Either, select};
+use http_body_util::{BodyExt, Full};
+use hyper::client::conn::http1;
+use hyper::header::{
+    AUTHORIZATION, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue,
+    PROXY_AUTHORIZATION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE, USER_AGENT,
+};
+use hyper::{Method, Request, StatusCode, Uri};
+use tokio::time::timeout;
+
+use super::message::Parcel;
+use super::{Again, Delivery};
+use crate::dial::{Destination, Manner, Roads, Security, retry_after, words_of};
+use crate::secret::Secret;
+
+/// A whole delivery takes no longer.
+const LONGEST: Duration = Duration::from_secs(30);
+/// Nor does the connecting in it.
+const LONGEST_CONNECT: Duration = Duration::from_secs(10);
+/// The most bytes of an answer's head.
+const LONGEST_HEAD: usize = 64 * 1024;
+const USER_AGENT_VALUE: &str = concat!("ecobee-tokend/", env!("CARGO_PKG_VERSION"));
+
+/// What HTTP itself says with header fields is not the user's to say.
+const OURS: [HeaderName; 6] = [CONNECTION, CONTENT_LENGTH, TE, TRAILER, TRANSFER_ENCODING, UPGRADE];
+
+/// An address, and what a POST to it carries.
+///
+/// **The path, the query and all header fields may be secrets**: only scheme and host are ever shown.
+pub struct Webhook {
+    url: Uri,
+    security: Security,
+    port: u16,
+    headers: HeaderMap,
+    roads: Roads,
+}
+
+impl Webhook {
+    /// Checks and keeps; nothing is sent. `bearer` becomes the `Authorization`.
+    pub fn new(
+        url: Uri,
+        headers: &[(String, Secret)],
+        bearer: Option<&Secret>,
+        roads: Roads,
+    ) -> Result<Self, WebhookError> {
+        let security = match url.scheme_str() {
+            Some("https") => Security::Tls,
+            Some("http") => Security::Plain,
+            _ => return Err(WebhookError::Url),
+        };
+        let port = url.port_u16().unwrap_or(security.port());
+        let host = url.authority().map(|authority| authority.as_str()).ok_or(WebhookError::Url)?;
+        let mut fields = HeaderMap::new();
+        fields.insert(HOST, HeaderValue::from_str(host).map_err(|_| WebhookError::Url)?);
+        fields.insert(USER_AGENT, HeaderValue::from_static(USER_AGENT_VALUE));
+        fields.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        let bearer = bearer.map(|token| Secret::new(format!("Bearer {}", token.expose())));
+        let bearer = bearer.as_ref().map(|value| (AUTHORIZATION.as_str(), value));
+        for (name, value) in headers.iter().map(|(name, value)| (name.as_str(), value)).chain(bearer) {
+            let wrong = || WebhookError::Header { name: name.to_owned() };
+            let field = HeaderName::from_bytes(name.as_bytes()).map_err(|_| wrong())?;
+            if OURS.contains(&field) {
+                return Err(wrong());
+            }
+            let mut value = HeaderValue::from_str(value.expose()).map_err(|_| wrong())?;
+            value.set_sensitive(true);
+            fields.insert(field, value);
+        }
+        fields.insert(CONNECTION, HeaderValue::from_static("close"));
+        Ok(Self { url, security, port, headers: fields, roads })
+    }
+
+    pub(super) async fn deliver(&self, parcel: &Parcel) -> Delivery {
+        let later = |reason| Delivery::Failed { reason, again: Again::After(Duration::ZERO) };
+        match timeout(LONGEST, self.post(parcel.json())).await {
+            Err(_) => later(format!("no answer within {} s", LONGEST.as_secs())),
+            Ok(Err(reason)) => later(reason),
+            Ok(Ok((status, wish))) => verdict(status, wish),
+        }
+    }
+
+    /// The status of the answer, and how long the server wishes to be left alone.
+    async fn post(&self, body: Vec<u8>) -> Result<(StatusCode, Option<Duration>), String> {
+        let host = self.url.host().unwrap_or_default();
+        let destination =
+            Destination { security: self.security, host, port: self.port, patience: LONGEST_CONNECT };
+        let road = self.roads.connect(destination).await?;
+        let request = self.request(&road.manner, body)?;
+        let (mut sender, connection) = http1::Builder::new()
+            .max_buf_size(LONGEST_HEAD)
+            .handshake(road.stream)
+            .await
+            .map_err(|error| words_of(&error))?;
+        let asked = pin!(async {
+            let answer = sender.send_request(request).await.map_err(|error| {
+                if error.is_parse() {
+                    "the answer is not HTTP".to_owned()
+                } else if error.is_incomplete_message() {
+                    "the connection was closed without an answer".to_owned()
+                } else {
+                    words_of(&error)
+                }
+            })?;
+            let (head, mut body) = answer.into_parts();
+            // What it says is of no use; that it was let finish is a courtesy to simple servers.
+            let _ = body.frame().await;
+            Ok((head.status, retry_after(&head.headers)))
+        });
+        let driven = pin!(async {
+            let _ = connection.await;
+            pending::<Result<_, String>>().await
+        });
+        match select(asked, driven).await {
+            Either::Left((outcome, _)) | Either::Right((outcome, _)) => outcome,
+        }
+    }
+
+    fn request(&self, manner: &Manner, body: Vec<u8>) -> Result<Request<Full<Bytes>>, String> {
+        let target = match manner {
+            Manner::Straight => self.url.path_and_query().map_or("/", |target| target.as_str()).parse(),
+            Manner::Forwarded(_) => Ok(self.url.clone()),
+        };
+        let unusable = "no request can be made for this address";
+        let mut request = Request::new(Full::new(Bytes::from(body)));
+        *request.method_mut() = Method::POST;
+        *request.uri_mut() = target.map_err(|_| unusable.to_owned())?;
+        *request.headers_mut() = self.headers.clone();
+        if let Manner::Forwarded(Some(authorization)) = manner {
+            request.headers_mut().insert(PROXY_AUTHORIZATION, authorization.clone());
+        }
+        Ok(request)
+    }
+}
+
+/// What an answer means.
+fn verdict(status: StatusCode, wish: Option<Duration>) -> Delivery {
+    let words = status.canonical_reason().map(|words| format!(" {words}")).unwrap_or_default();
+    let answered = format!("{}{words}", status.as_u16());
+    let again = match status {
+        StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_EARLY | StatusCode::TOO_MANY_REQUESTS => {
+            Again::After(wish.unwrap_or_default())
+        }
+        _ if status.is_server_error() => Again::After(wish.unwrap_or_default()),
+        _ => Again::Never,
+    };
+    if status.is_success() {
+        return Delivery::Told(format!("answered {answered}"));
+    }
+    let reason = if status.is_redirection() {
+        format!("answered {answered}, and no redirect is followed: write the address where it leads")
+    } else {
+        format!("answered {answered}")
+    };
+    Delivery::Failed { reason, again }
+}
+
+impl fmt::Display for Webhook {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (scheme, host) = (self.url.scheme_str().unwrap_or_default(), self.url.host().unwrap_or_default());
+        write!(f, "webhook {scheme}://{host}")?;
+        if self.port == self.security.port() { Ok(()) } else { write!(f, ":{}", self.port) }
+    }
+}
+
+/// Why nothing can be posted. Values are left out: they may be secret.
+#[derive(Debug, PartialEq, Eq)]
+pub enum WebhookError {
+    /// It is no address of the web.
+    Url,
+    /// A header field that cannot be sent, or that HTTP itself needs.
+    Header {
+        /// Its name.
+        name: String,
+    },
+}
+
+impl fmt::Display for WebhookError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Url => {
+                f.write_str("webhook: not an address; wanted http:// or https://HOST[:PORT][/PATH][?QUERY]")
+            }
+            Self::Header { name } => {
+                write!(
+                    f,
+                    "webhook-headers: {name} cannot be set: HTTP itself needs it, or its value; leave it out"
+                )
+            }
+        }
+    }
+}
+
+impl std::error::Error for WebhookError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dial::Proxies;
+
+    fn webhook(url: &'static str, headers: &[(&str, &str)]) -> Result<Webhook, WebhookError> {
+        let roads = Roads::new(None, Proxies::none()).expect("no file to read");
+        let headers: Vec<_> =
+            headers.iter().map(|(name, value)| ((*name).to_owned(), Secret::new(*value))).collect();
+        Webhook::new(Uri::from_static(url), &headers, None, roads)
+    }
+
+    #[test]
+    fn of_an_address_only_scheme_and_host_are_shown() {
+        for (url, shown) in [
+            ("https://hooks.example/T0/hunter2?key=hunter2", "webhook https://hooks.example"),
+            ("http://ntfy.lan:8080/hunter2", "webhook http://ntfy.lan:8080"),
+            ("https://[fd00::1]:443/hunter2", "webhook https://[fd00::1]"),
+        ] {
+            assert_eq!(webhook(url, &[]).ok().expect("a good address").to_string(), shown);
+        }
+    }
+
+    #[test]
+    fn fields_that_frame_a_message_are_not_the_users_to_set() {
+        for name in ["Content-Length", "transfer-encoding", "Connection", "Upgrade", "bad name"] {
+            let refused =
+                webhook("https://hooks.example", &[(name, "hunter2")]).err().expect(name).to_string();
+            assert!(refused.contains(name) && !refused.contains("hunter2"), "{refused}");
+        }
+        assert!(webhook("https://hooks.example", &[("Title", "a\r\nb")]).is_err());
+        let webhook = webhook("https://hooks.example", &[("content-type", "text/plain"), ("Title", "x")]);
+        let headers = webhook.ok().expect("good fields").headers;
+        assert_eq!(headers.get_all(CONTENT_TYPE).iter().collect::<Vec<_>>(), ["text/plain"]);
+    }
+
+    #[test]
+    fn what_passes_is_tried_again_and_the_rest_is_not() {
+        let again = |status| match verdict(status, Some(Duration::from_secs(7))) {
+            Delivery::Told(_) => None,
+            Delivery::Failed { again, .. } => Some(again),
+        };
+        for status in [200, 202, 204] {
+            assert_eq!(again(StatusCode::from_u16(status).expect("a status")), None);
+        }
+        for status in [408, 425, 429, 500, 502, 503, 522] {
+            let wish = Again::After(Duration::from_secs(7));
+            assert_eq!(again(StatusCode::from_u16(status).expect("a status")), Some(wish), "{status}");
+        }
+        for status in [301, 307, 400, 401, 403, 404, 410, 413] {
+            assert_eq!(
+                again(StatusCode::from_u16(status).expect("a status")),
+                Some(Again::Never),
+                "{status}"
+            );
+        }
+    }
+}
