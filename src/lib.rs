@@ -6,10 +6,12 @@
 //!  signals ─────▲  ▲  ▲                              store    the token files
 //!  clock ──────────┘  └── what came of the actions   socket   local readers
 //!                         what clients ask           systemd  ready, status, watchdog, inherited sockets
+//!                                                    notify   webhook, command
 //! ```
 //! [`keeper`] decides what happens next to one account and knows nothing of the world. [`supervisor`] is the one
 //! loop: it brings events in and carries actions out. Each other room does one thing for it and knows no other
-//! room but the keeper's words, [`secret`] and [`clock`].
+//! room but the keeper's words, [`secret`] and [`clock`]; what leaves this machine, `ecobee`'s calls and `notify`'s
+//! messages, goes by way of [`dial`].
 //!
 //! # Three ways through the house
 //! - **A reader's `GET /token`**: `socket` turns it into an [`Ask`](keeper::Ask), `supervisor::Desk` steps the
@@ -18,7 +20,7 @@
 //! - **A refresh token from ecobee's answer to the disk**: `ecobee` makes an [`Outcome`](keeper::Outcome) of it, the
 //!   keeper orders `Persist`, `store` writes it in a thread of its own, the report of that lets the keeper publish.
 //! - **A PIN to a person's eye**: the keeper tells `News::PinShown` when it is saved; `supervisor` writes the diary and
-//!   systemd's status, and anyone may read it at `GET /pin`.
+//!   systemd's status, anyone may read it at `GET /pin`, and the keeper's `Notify` makes [`notify`] post it.
 //! - **A changed configuration**: SIGHUP; `supervisor/reload.rs` reads it in a thread of its own, `House::refurnish`
 //!   takes it over between two steps; an account that goes finishes first what is under way.
 //!
@@ -44,6 +46,7 @@ pub mod clock;
 pub mod config;
 pub mod dial;
 pub mod ecobee;
+pub mod foreign;
 pub mod keeper;
 pub mod log;
 pub mod notify;

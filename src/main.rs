@@ -1,9 +1,12 @@
 //! The daemon's command line: arguments → settings → run. The only place that exits.
 
 use std::ffi::OsString;
-use std::io::Write;
+use std::fmt;
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
 use std::os::fd::OwnedFd;
-use std::path::PathBuf;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -11,7 +14,10 @@ use ecobee_tokend::config::{self, ConfigError, Settings, Surroundings};
 use ecobee_tokend::log::{self, LogFormat};
 use ecobee_tokend::socket::SocketError;
 use ecobee_tokend::store::{Forgotten, Store};
-use ecobee_tokend::{supervisor, systemd};
+use ecobee_tokend::supervisor::{ImportError, Imported};
+use ecobee_tokend::{foreign, supervisor, systemd};
+use tokio::runtime::Runtime;
+use zeroize::Zeroizing;
 
 const USAGE: &str = "\
 Keeps ecobee's tokens fresh and lends them to local scripts over a Unix socket.
@@ -19,16 +25,23 @@ Keeps ecobee's tokens fresh and lends them to local scripts over a Unix socket.
 Usage:
   ecobee-tokend [--config FILE] [--log-format auto|text|json|journal]
   ecobee-tokend check-config [--config FILE]   exit 0, or 78 and the reason
+  ecobee-tokend import [--config FILE] [--account NAME] FILE|-
+                                               take over another client's grant: its file
+                                               (python-ecobee-api, Home Assistant), or the bare
+                                               refresh token; - is standard input
+  ecobee-tokend test-notify [--config FILE]    send a test by each way of [notify]
   ecobee-tokend forget [--config FILE] NAME    delete an account's stored grant
 
 Options:
   --config FILE        the configuration (default: /etc/ecobee-tokend/config.toml;
                        for an ordinary user $XDG_CONFIG_HOME/ecobee-tokend/config.toml)
   --log-format FORMAT  auto (the journal under systemd, else text), text, json or journal
+  --account NAME       whose grant it becomes (default: the only account, or default-account)
   -h, --help           show this
   -V, --version        show the version
 
-RUST_LOG sets the log filter, such as debug or ecobee_tokend=trace.
+RUST_LOG sets the log filter, such as debug or ecobee_tokend=trace. HTTPS_PROXY, HTTP_PROXY,
+ALL_PROXY and NO_PROXY are honoured, except that this machine itself is never reached by a proxy.
 
 Exit status: 0; 2 usage; 78 configuration; 73 the store or the socket cannot be used; 1 anything else.
 ";
@@ -53,6 +66,8 @@ struct Command {
 enum Deed {
     Run,
     CheckConfig,
+    Import { account: Option<String>, file: PathBuf },
+    TestNotify,
     Forget(String),
     Say(String),
 }
@@ -72,10 +87,12 @@ fn command() -> Result<Command, lexopt::Error> {
     let mut parser = lexopt::Parser::from_env();
     let mut config = None;
     let mut log_format = None;
+    let mut account = None;
     let mut words: Vec<OsString> = Vec::new();
     while let Some(argument) = parser.next()? {
         match argument {
             Long("config") => config = Some(PathBuf::from(parser.value()?)),
+            Long("account") => account = Some(parser.value()?.to_string_lossy().into_owned()),
             Long("log-format") => {
                 let name = parser.value()?;
                 log_format = Some(LogFormat::from_name(&name.to_string_lossy()).ok_or_else(|| {
@@ -97,19 +114,27 @@ fn command() -> Result<Command, lexopt::Error> {
             Short(_) | Long(_) => return Err(argument.unexpected()),
         }
     }
+    // A file's name need not be text.
+    let last = words.last().map(PathBuf::from).unwrap_or_default();
     let words: Vec<String> = words.iter().map(|word| word.to_string_lossy().into_owned()).collect();
     let deed = match words.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         [] => Deed::Run,
         ["check-config"] => Deed::CheckConfig,
+        ["test-notify"] => Deed::TestNotify,
+        ["import", _] => Deed::Import { account: account.take(), file: last },
+        ["import"] => return Err("import: which file? Give its name, or - for standard input".into()),
         ["forget", name] => Deed::Forget(name.to_owned()),
         ["forget"] => return Err("forget: which account? Give its name".into()),
-        ["check-config", word, ..] | ["forget", _, word, ..] => {
+        ["check-config" | "test-notify", word, ..] | ["forget" | "import", _, word, ..] => {
             return Err(format!("superfluous argument '{word}'").into());
         }
         [first, ..] => return Err(format!("unknown command '{first}'").into()),
     };
     if log_format.is_some() && !matches!(deed, Deed::Run) {
         return Err("--log-format is for the daemon only".into());
+    }
+    if account.is_some() {
+        return Err("--account is for import only".into());
     }
     Ok(Command { config, log_format: log_format.unwrap_or(LogFormat::Auto), deed })
 }
@@ -124,6 +149,14 @@ fn carry_out(command: Command) -> ExitCode {
         }
         Deed::CheckConfig => match settings() {
             Ok(settings) => check_config(settings),
+            Err(error) => complain(&error, EXIT_CONFIG),
+        },
+        Deed::Import { account, file } => match settings() {
+            Ok(settings) => import(settings, account.as_deref(), &file),
+            Err(error) => complain(&error, EXIT_CONFIG),
+        },
+        Deed::TestNotify => match settings() {
+            Ok(settings) => test_notify(settings),
             Err(error) => complain(&error, EXIT_CONFIG),
         },
         Deed::Forget(name) => match settings() {
@@ -168,6 +201,88 @@ fn check_config(settings: Settings) -> ExitCode {
     }
 }
 
+/// A file that anyone else can read, in words.
+fn exposure(file: &File) -> Option<String> {
+    let mode = file.metadata().ok().filter(fs::Metadata::is_file)?.mode() & 0o7777;
+    (mode & 0o077 != 0).then(|| {
+        format!("other users can read it (mode {mode:04o}), and it holds the refresh token: delete it, or chmod 600")
+    })
+}
+
+/// What is in a file, or comes from standard input, up to more than any client's file has; and a warning.
+fn read_foreign(file: &Path) -> io::Result<(Zeroizing<Vec<u8>>, Option<String>)> {
+    let most = foreign::LONGEST as u64 + 1;
+    let mut bytes = Zeroizing::default();
+    if file.as_os_str() == "-" {
+        io::stdin().lock().take(most).read_to_end(&mut bytes)?;
+        return Ok((bytes, None));
+    }
+    let file = File::open(file)?;
+    (&file).take(most).read_to_end(&mut bytes)?;
+    Ok((bytes, exposure(&file)))
+}
+
+fn import(settings: Settings, account: Option<&str>, file: &Path) -> ExitCode {
+    let name = if file.as_os_str() == "-" { "standard input".to_owned() } else { file.display().to_string() };
+    let (bytes, exposed) = match read_foreign(file) {
+        Ok(read) => read,
+        Err(error) => return complain(&format!("{name}: cannot be read: {error}"), EXIT_OTHER),
+    };
+    match supervisor::import(settings, account, &bytes) {
+        Ok(Imported { account, replaced, notes }) => {
+            for note in notes.into_iter().chain(exposed.map(|why| format!("{name}: {why}"))) {
+                eprintln!("ecobee-tokend: warning: {note}");
+            }
+            if let Some(kept) = replaced {
+                println!("{account}: the grant that ecobee had refused is kept as {}", kept.display());
+            }
+            println!(
+                "{account}: the refresh token is taken over; the next start of the daemon trades it for a token, \
+                 without a PIN.\nNow remove ecobee from the old client or switch it off, before the daemon starts: two \
+                 programs with one grant kill each other's tokens."
+            );
+            ExitCode::SUCCESS
+        }
+        // These tell of the file; the others name their own place.
+        Err(error @ (ImportError::Foreign(_) | ImportError::OtherKey { .. } | ImportError::Several)) => {
+            complain(&format!("{name}: {error}"), error.exit_status())
+        }
+        Err(error) => complain(&error, error.exit_status()),
+    }
+}
+
+fn test_notify(settings: Settings) -> ExitCode {
+    let runtime = match runtime() {
+        Ok(runtime) => runtime,
+        Err(error) => return complain(&error, EXIT_OTHER),
+    };
+    match runtime.block_on(supervisor::test_notify(settings)) {
+        Ok(reports) => {
+            let mut worked = true;
+            for (way, report) in reports {
+                match report {
+                    Ok(words) => println!("{way}: {words}"),
+                    Err(reason) => {
+                        worked = false;
+                        eprintln!("ecobee-tokend: {way}: {reason}");
+                    }
+                }
+            }
+            if worked { ExitCode::SUCCESS } else { ExitCode::from(EXIT_OTHER) }
+        }
+        Err(error) => complain(&error, error.exit_status()),
+    }
+}
+
+fn runtime() -> io::Result<Runtime> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_io()
+        .enable_time()
+        .thread_keep_alive(IDLE_THREADS_LEAVE_AFTER)
+        .max_blocking_threads(THREADS_AT_MOST)
+        .build()
+}
+
 fn forget(settings: &Settings, name: &str) -> ExitCode {
     let opened = Store::open(&settings.store.directory);
     let forgotten = opened.and_then(|(store, _)| Ok((store.forget(name)?, store.accounts()?)));
@@ -195,13 +310,7 @@ fn run(settings: Settings, inherited: Vec<OwnedFd>) -> ExitCode {
         tracing::warn!(%error, "core files cannot be forbidden");
     }
     raise_descriptor_limit();
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_io()
-        .enable_time()
-        .thread_keep_alive(IDLE_THREADS_LEAVE_AFTER)
-        .max_blocking_threads(THREADS_AT_MOST)
-        .build();
-    let runtime = match runtime {
+    let runtime = match runtime() {
         Ok(runtime) => runtime,
         Err(error) => return complain(&error, EXIT_OTHER),
     };
@@ -230,7 +339,7 @@ fn raise_descriptor_limit() {
     }
 }
 
-fn complain(error: &dyn std::error::Error, status: u8) -> ExitCode {
+fn complain(error: &dyn fmt::Display, status: u8) -> ExitCode {
     let mut text = format!("ecobee-tokend: {error}\n");
     if log::stderr_is_journal() {
         // The journal reads the priority from here: 3 is an error.

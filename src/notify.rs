@@ -138,7 +138,7 @@ impl Teller {
         }
     }
 
-    /// Tries once more what is still to be told, for so long at most. What is left then is lost, and said so.
+    /// Tries once more what is still to be told, for so long at most. What is left then is said to be lost.
     pub async fn finish(&self, patience: Duration) {
         let deadline = Instant::now() + patience;
         for courier in &self.couriers {

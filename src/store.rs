@@ -45,7 +45,7 @@ mod passage;
 mod words;
 
 use std::fmt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use zeroize::Zeroizing;
@@ -166,6 +166,17 @@ impl Store {
             number: self.folder.next_image(),
             bytes: format::encode(account, key, record, now),
         }
+    }
+
+    /// Moves an account's file aside, for another grant is to take its place; where it is kept, if there was one.
+    pub fn set_aside(&self, account: &str, now: &Reading) -> Result<Option<PathBuf>, StoreError> {
+        let file = AccountFile::new(&self.folder.path, account)?;
+        let mut held = self.folder.hold();
+        held.saved(account, self.folder.next_image());
+        if matches!(file.read(&mut Vec::new())?, Found::Nothing) {
+            return Ok(None);
+        }
+        file.move_aside(Aside::Replaced, &date(now)).map(Some)
     }
 
     /// Deletes an account's file, for good. What was moved aside stays.

@@ -9,6 +9,7 @@
 mod diary;
 mod fittings;
 mod house;
+mod import;
 mod reload;
 
 use std::cell::RefCell;
@@ -26,11 +27,13 @@ use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep_until};
 use fittings::{Fittings, socket_group};
 pub use house::Desk;
 use house::{Happening, House};
+pub use import::{ImportError, Imported, import};
 use reload::{Doors, Prepared, needs_restart};
 
 use crate::clock::{Alarm, Reading};
 use crate::config::Settings;
 use crate::keeper::Event;
+use crate::notify::Teller;
 use crate::signals::{Signals, Wish};
 use crate::socket::{self, Bound, SocketError};
 use crate::store::{Store, StoreError};
@@ -42,6 +45,9 @@ const STOP_ALLOWANCE: Duration = Duration::from_secs(10);
 
 /// The time that clients have to say what they came for and to take their last answers.
 const LAST_ANSWERS: Duration = Duration::from_secs(4);
+
+/// What people have not been told until then is tried once more for so long.
+const LAST_TELLING: Duration = Duration::from_secs(2);
 
 /// For the listeners, the log, the timers, and a few calls and saves at a time.
 const DESCRIPTORS_KEPT_BACK: usize = 48;
@@ -117,8 +123,9 @@ pub async fn run(settings: Settings, inherited: Vec<OwnedFd>) -> Result<(), RunE
         tracing::warn!("{note}");
     }
     let (happenings, happened) = unbounded_channel();
-    let Fittings { settings, client, policy, tenants, warnings } = fittings;
-    let mut house = House::new(Rc::clone(&alarm), client, policy, store, happenings);
+    let Fittings { settings, client, policy, tenants, ways, warnings } = fittings;
+    let teller = Rc::new(Teller::new(ways));
+    let mut house = House::new(Rc::clone(&alarm), client, policy, store, Rc::clone(&teller), happenings);
     let reading = Reading::take();
     let all = tenants.len();
     let mut said_at = Instant::now();
@@ -167,6 +174,7 @@ pub async fn run(settings: Settings, inherited: Vec<OwnedFd>) -> Result<(), RunE
     let alive =
         Alive { house, settings, doors, stage: Stage::Serving, stop_serving: Some(stop_serving), server };
     alive.go_on(&alarm, happened, &mut signals).await;
+    teller.finish(LAST_TELLING).await;
     tracing::info!("stopped");
     Ok(())
 }
@@ -363,6 +371,18 @@ fn limits() -> socket::Limits {
 pub fn check(settings: Settings) -> Result<Vec<String>, RunError> {
     socket_group(&settings)?;
     Fittings::of(settings).map(|fittings| fittings.warnings)
+}
+
+/// Sends a test by each way that `[notify]` names; what came of it, way by way.
+pub async fn test_notify(settings: Settings) -> Result<Vec<(String, Result<String, String>)>, RunError> {
+    let source = settings.source.display().to_string();
+    let ways = Fittings::of(settings)?.ways;
+    if ways.is_none() {
+        return Err(RunError::Unsupported(format!(
+            "{source}: notify: neither webhook nor command is set, so nobody is told of anything; set one of them"
+        )));
+    }
+    Ok(ways.test().await)
 }
 
 /// Which accounts there are, by name.

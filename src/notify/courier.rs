@@ -97,7 +97,7 @@ impl Pace {
 enum Step {
     Rest,
     Wait(Instant),
-    Go { way: Rc<Way>, parcel: Parcel, of: Vec<(String, u64)> },
+    Go { way: Rc<Way>, parcel: Box<Parcel>, of: Vec<(String, u64)> },
 }
 
 impl Courier {
@@ -224,14 +224,14 @@ impl Bag {
         }
         let together = alike.len() > self.pace.left as usize && alike.len() > 1;
         let chosen = if together { alike } else { vec![first] };
-        let parcel = match chosen[..] {
-            [(account, waiting)] => Parcel::of(account, &waiting.message),
-            _ => {
-                let crowd: Vec<_> =
-                    chosen.iter().map(|(account, waiting)| (account.as_str(), &waiting.message)).collect();
-                Parcel::of_crowd(event, &crowd)
-            }
+        let parcel = if let [(account, waiting)] = chosen[..] {
+            Parcel::of(account, &waiting.message)
+        } else {
+            let crowd: Vec<_> =
+                chosen.iter().map(|(account, waiting)| (account.as_str(), &waiting.message)).collect();
+            Parcel::of_crowd(event, &crowd)
         };
+        let parcel = Box::new(parcel);
         let of = chosen.iter().map(|(account, waiting)| ((*account).clone(), waiting.number)).collect();
         self.pace.left = self.pace.left.saturating_sub(1);
         Step::Go { way, parcel, of }
@@ -319,4 +319,193 @@ impl Bag {
 fn pause_after(failures: u32) -> Duration {
     let doubled = FIRST_PAUSE.saturating_mul(1 << failures.saturating_sub(1).min(16)).min(LONGEST_PAUSE);
     doubled.mul_f64(1.0 - fastrand::f64() / 4.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::notify::Command;
+
+    const MINUTE: Duration = Duration::from_secs(60);
+
+    fn bag(accounts: usize, message: impl Fn() -> Message) -> Bag {
+        let way = Command::new(&["/bin/true".to_owned()]).map(|command| Rc::new(Way::Command(command)));
+        let mut bag = Bag { way, ..Bag::default() };
+        for number in 1..=accounts {
+            tell(&mut bag, &format!("a{number:02}"), message());
+        }
+        bag
+    }
+
+    fn tell(bag: &mut Bag, account: &str, message: Message) {
+        bag.last_number += 1;
+        let waiting = Waiting { message, number: bag.last_number, since: Instant::now() };
+        bag.waiting.insert(account.to_owned(), waiting);
+    }
+
+    fn pin(text: &str, lifetime: Duration) -> PinView {
+        PinView { pin: text.to_owned(), expires_at: clock::now() + lifetime, expires_in: lifetime }
+    }
+
+    fn lost() -> Message {
+        Message::TokenLost { reason: "no route".to_owned() }
+    }
+
+    fn told() -> Delivery {
+        Delivery::Told("done".to_owned())
+    }
+
+    fn failed(again: Again) -> Delivery {
+        Delivery::Failed { reason: "no".to_owned(), again }
+    }
+
+    /// Lets the courier go once; whom it tells, or `None` if it does not go.
+    fn go(bag: &mut Bag, now: Instant, delivery: Delivery) -> Option<Vec<String>> {
+        let Step::Go { way, parcel, of } = bag.step(now) else { return None };
+        bag.delivered(&way, &parcel, &of, delivery, now);
+        Some(of.into_iter().map(|(account, _)| account).collect())
+    }
+
+    fn waits_until(bag: &mut Bag, now: Instant) -> Duration {
+        match bag.step(now) {
+            Step::Wait(until) => until - now,
+            Step::Rest => panic!("it rests"),
+            Step::Go { .. } => panic!("it goes"),
+        }
+    }
+
+    #[test]
+    fn up_to_eight_accounts_are_each_told_by_themselves_and_in_order() {
+        let mut bag = bag(8, lost);
+        let now = Instant::now();
+        for number in 1..=8 {
+            assert_eq!(go(&mut bag, now, told()), Some(vec![format!("a{number:02}")]));
+        }
+        assert!(matches!(bag.step(now), Step::Rest));
+    }
+
+    #[test]
+    fn more_than_that_are_told_together() {
+        let mut bag = bag(9, lost);
+        assert_eq!(go(&mut bag, Instant::now(), told()).map(|of| of.len()), Some(9));
+        assert!(matches!(bag.step(Instant::now()), Step::Rest));
+    }
+
+    #[test]
+    fn after_a_burst_one_message_a_minute_goes_with_all_that_has_gathered() {
+        let mut bag = bag(8, lost);
+        let now = Instant::now();
+        while go(&mut bag, now, told()).is_some() {}
+        tell(&mut bag, "b1", lost());
+        tell(&mut bag, "b2", lost());
+        assert_eq!(waits_until(&mut bag, now), MINUTE);
+        assert_eq!(go(&mut bag, now + MINUTE, told()), Some(vec!["b1".to_owned(), "b2".to_owned()]));
+        tell(&mut bag, "b3", lost());
+        assert_eq!(waits_until(&mut bag, now + MINUTE), MINUTE);
+        assert_eq!(go(&mut bag, now + 8 * MINUTE, told()).map(|of| of.len()), Some(1));
+        for name in ["c1", "c2", "c3", "c4", "c5", "c6"] {
+            tell(&mut bag, name, lost());
+        }
+        for _ in 0..6 {
+            assert_eq!(
+                go(&mut bag, now + 8 * MINUTE, told()).map(|of| of.len()),
+                Some(1),
+                "a rest gives them back"
+            );
+        }
+    }
+
+    #[test]
+    fn different_events_are_never_told_together() {
+        let mut bag = bag(9, lost);
+        tell(&mut bag, "a05", Message::TokenBack);
+        let now = Instant::now();
+        assert_eq!(go(&mut bag, now, told()).map(|of| of.len()), Some(1), "eight are no crowd");
+        let mut others = 0;
+        while let Some(of) = go(&mut bag, now, told()) {
+            assert!(of.len() == 1 || !of.contains(&"a05".to_owned()), "{of:?}");
+            others += of.len();
+        }
+        assert_eq!(others + bag.waiting.len(), 8);
+    }
+
+    #[test]
+    fn failures_double_the_pause_up_to_a_quarter_of_an_hour_and_cost_no_message() {
+        let mut bag = bag(1, lost);
+        let mut now = Instant::now();
+        for failures in 1..=20_u32 {
+            assert!(go(&mut bag, now, failed(Again::After(Duration::ZERO))).is_some(), "attempt {failures}");
+            let full = (FIRST_PAUSE * (1 << (failures - 1).min(10))).min(LONGEST_PAUSE);
+            let pause = waits_until(&mut bag, now);
+            assert!(pause <= full && pause >= full * 3 / 4, "{failures}: {pause:?}");
+            now += pause;
+        }
+        assert_eq!(bag.pace.left, BURST);
+    }
+
+    #[test]
+    fn a_servers_wish_is_heeded_within_reason() {
+        let wished = |seconds| {
+            let mut bag = bag(1, lost);
+            let now = Instant::now();
+            let wish = Again::After(Duration::from_secs(seconds));
+            assert!(go(&mut bag, now, failed(wish)).is_some());
+            waits_until(&mut bag, now)
+        };
+        assert_eq!(wished(600), Duration::from_secs(600));
+        assert_eq!(wished(1_000_000), LONGEST_WISH);
+        assert!(wished(1) >= FIRST_PAUSE * 3 / 4);
+    }
+
+    #[test]
+    fn what_is_refused_for_good_is_dropped_and_holds_nothing_up() {
+        let mut bag = bag(2, lost);
+        let now = Instant::now();
+        assert_eq!(go(&mut bag, now, failed(Again::Never)), Some(vec!["a01".to_owned()]));
+        assert_eq!(go(&mut bag, now, told()), Some(vec!["a02".to_owned()]));
+        assert!(matches!(bag.step(now), Step::Rest));
+    }
+
+    #[test]
+    fn what_nobody_took_for_a_day_is_given_up() {
+        let mut bag = bag(1, lost);
+        let now = Instant::now();
+        assert!(matches!(bag.step(now + TOO_OLD - Duration::from_secs(1)), Step::Go { .. }));
+        assert!(matches!(bag.step(now + TOO_OLD + Duration::from_secs(1)), Step::Rest));
+        assert!(bag.waiting.is_empty());
+    }
+
+    #[test]
+    fn news_that_came_while_the_older_was_being_told_is_told_too() {
+        let mut bag = bag(1, lost);
+        let now = Instant::now();
+        let Step::Go { way, parcel, of } = bag.step(now) else { panic!("it goes") };
+        tell(&mut bag, "a01", Message::TokenBack);
+        bag.delivered(&way, &parcel, &of, told(), now);
+        let Step::Go { parcel, .. } = bag.step(now) else { panic!("it goes again") };
+        assert_eq!(parcel.event.name(), "token-back");
+    }
+
+    #[test]
+    fn a_pin_that_has_ended_waits_for_its_successor() {
+        let mut bag = bag(1, || Message::PinWaiting(pin("OLD", Duration::ZERO)));
+        let now = Instant::now();
+        assert!(waits_until(&mut bag, now) > Duration::from_secs(23 * 3600));
+        let waiting = bag.waiting.get_mut("a01").expect("it waits");
+        waiting.message.set_pin(&pin("NEW", MINUTE));
+        let Step::Go { parcel, .. } = bag.step(now) else { panic!("it goes") };
+        assert_eq!(parcel.facts.pin.as_deref(), Some("NEW"));
+    }
+
+    #[test]
+    fn whoever_leaves_tries_once_more_and_no_more() {
+        let mut bag = bag(1, lost);
+        let now = Instant::now();
+        assert!(go(&mut bag, now, failed(Again::After(Duration::ZERO))).is_some());
+        bag.season = Season::Closing;
+        bag.held_until = None;
+        assert!(go(&mut bag, now, failed(Again::After(Duration::ZERO))).is_some());
+        assert!(matches!(bag.step(now), Step::Rest));
+        assert_eq!(bag.waiting.len(), 1, "and it is said to be lost");
+    }
 }

@@ -13,6 +13,7 @@ use hyper::header::{
     AUTHORIZATION, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue,
     PROXY_AUTHORIZATION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE, USER_AGENT,
 };
+use hyper::http::uri::Authority;
 use hyper::{Method, Request, StatusCode, Uri};
 use tokio::time::timeout;
 
@@ -57,7 +58,7 @@ impl Webhook {
             _ => return Err(WebhookError::Url),
         };
         let port = url.port_u16().unwrap_or(security.port());
-        let host = url.authority().map(|authority| authority.as_str()).ok_or(WebhookError::Url)?;
+        let host = url.authority().map(Authority::as_str).ok_or(WebhookError::Url)?;
         let mut fields = HeaderMap::new();
         fields.insert(HOST, HeaderValue::from_str(host).map_err(|_| WebhookError::Url)?);
         fields.insert(USER_AGENT, HeaderValue::from_static(USER_AGENT_VALUE));
@@ -170,6 +171,12 @@ impl fmt::Display for Webhook {
     }
 }
 
+impl fmt::Debug for Webhook {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "[{self}]")
+    }
+}
+
 /// Why nothing can be posted. Values are left out: they may be secret.
 #[derive(Debug, PartialEq, Eq)]
 pub enum WebhookError {
@@ -219,20 +226,19 @@ mod tests {
             ("http://ntfy.lan:8080/hunter2", "webhook http://ntfy.lan:8080"),
             ("https://[fd00::1]:443/hunter2", "webhook https://[fd00::1]"),
         ] {
-            assert_eq!(webhook(url, &[]).ok().expect("a good address").to_string(), shown);
+            assert_eq!(webhook(url, &[]).expect("a good address").to_string(), shown);
         }
     }
 
     #[test]
     fn fields_that_frame_a_message_are_not_the_users_to_set() {
         for name in ["Content-Length", "transfer-encoding", "Connection", "Upgrade", "bad name"] {
-            let refused =
-                webhook("https://hooks.example", &[(name, "hunter2")]).err().expect(name).to_string();
+            let refused = webhook("https://hooks.example", &[(name, "hunter2")]).expect_err(name).to_string();
             assert!(refused.contains(name) && !refused.contains("hunter2"), "{refused}");
         }
         assert!(webhook("https://hooks.example", &[("Title", "a\r\nb")]).is_err());
         let webhook = webhook("https://hooks.example", &[("content-type", "text/plain"), ("Title", "x")]);
-        let headers = webhook.ok().expect("good fields").headers;
+        let headers = webhook.expect("good fields").headers;
         assert_eq!(headers.get_all(CONTENT_TYPE).iter().collect::<Vec<_>>(), ["text/plain"]);
     }
 

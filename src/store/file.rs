@@ -33,6 +33,7 @@ pub(super) enum Found {
 pub(super) enum Aside {
     Broken,
     OtherKey,
+    Replaced,
 }
 
 /// The file of one account, and the temporary one that is to take its place.
@@ -217,6 +218,7 @@ fn move_aside(from: &Path, beside: &Path, why: Aside, date: &str) -> io::Result<
     first.push(match why {
         Aside::Broken => ".broken-",
         Aside::OtherKey => ".other-key-",
+        Aside::Replaced => ".replaced-",
     });
     first.push(date);
     let mut to = PathBuf::from(&first);

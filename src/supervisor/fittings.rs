@@ -11,6 +11,7 @@ use crate::config::{self, ApiKeySource, KeySource, Principal, Settings};
 use crate::dial::{Proxies, Roads};
 use crate::ecobee::{Client, Endpoint};
 use crate::keeper::Policy;
+use crate::notify::{Command, Ways, Webhook, WebhookError};
 use crate::people::{self, Allowed};
 use crate::secret::Secret;
 use crate::store::Fingerprint;
@@ -21,6 +22,7 @@ pub(super) struct Fittings {
     pub(super) client: Client,
     pub(super) policy: Policy,
     pub(super) tenants: BTreeMap<String, Tenant>,
+    pub(super) ways: Ways,
     /// What an administrator should mend, though the daemon runs.
     pub(super) warnings: Vec<String>,
 }
@@ -49,7 +51,7 @@ impl Fittings {
         let client = Client::new(Endpoint {
             url: settings.ecobee.url.to_string(),
             request_timeout: settings.ecobee.request_timeout,
-            roads,
+            roads: roads.clone(),
         })
         .map_err(|error| refuse("ecobee", error.to_string()))?;
         let policy = Policy {
@@ -59,14 +61,8 @@ impl Fittings {
             refusals_before_pin: settings.refresh.refusals_before_pin,
             remind_every: settings.notify.remind_every,
         };
+        let ways = ways(&settings, roads).map_err(|error| refuse("notify", error.to_string()))?;
         let mut warnings = exposed_secrets(&settings);
-        if settings.notify.webhook.is_some() || settings.notify.command.is_some() {
-            warnings.push(format!(
-                "{}: notify: this version sends no notifications yet; a PIN is shown in the log, in the unit's status \
-                 and at GET /pin",
-                settings.source.display()
-            ));
-        }
         let mut tenants = BTreeMap::new();
         for (name, account) in &settings.accounts {
             let allowed = allowed(name, account, &mut warnings);
@@ -78,8 +74,17 @@ impl Fittings {
             };
             tenants.insert(name.clone(), tenant);
         }
-        Ok(Self { settings, client, policy, tenants, warnings })
+        Ok(Self { settings, client, policy, tenants, ways, warnings })
     }
+}
+
+fn ways(settings: &Settings, roads: Roads) -> Result<Ways, WebhookError> {
+    let notify = &settings.notify;
+    let bearer = notify.webhook_bearer.as_ref().map(|bearer| &bearer.token);
+    let webhook = notify.webhook.as_ref();
+    let webhook =
+        webhook.map(|url| Webhook::new(url.expose().clone(), &notify.webhook_headers, bearer, roads));
+    Ok(Ways { webhook: webhook.transpose()?, command: notify.command.as_deref().and_then(Command::new) })
 }
 
 /// The number of `socket.group`.

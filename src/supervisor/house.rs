@@ -19,9 +19,10 @@ use super::{Names, diary};
 use crate::clock::{self, Alarm, Reading};
 use crate::ecobee::Client;
 use crate::keeper::{
-    Action, Answer, Ask, CallId, Event, Keeper, Moment, Outcome, Policy, Problem, Reach, Record, RequestId,
-    SaveId, State, Trouble, View,
+    Action, Answer, Ask, CallId, Event, Keeper, Moment, News, Outcome, Policy, Problem, Reach, Record,
+    RequestId, SaveId, State, Trouble, View,
 };
+use crate::notify::Teller;
 use crate::people::Allowed;
 use crate::secret::Secret;
 use crate::socket::{Asked, Lender, Peer};
@@ -153,6 +154,7 @@ pub(super) struct House {
     calls: Rc<Semaphore>,
     season: Season,
     store: Store,
+    teller: Rc<Teller>,
     happenings: UnboundedSender<Happening>,
     last_request: u64,
     /// The request that is being asked right now; its answer is handed back on the spot.
@@ -194,6 +196,7 @@ impl House {
         client: Client,
         policy: Policy,
         store: Store,
+        teller: Rc<Teller>,
         happenings: UnboundedSender<Happening>,
     ) -> Self {
         Self {
@@ -210,6 +213,7 @@ impl House {
             calls: Rc::new(Semaphore::new(CALLS_AT_A_TIME)),
             season: Season::Open,
             store,
+            teller,
             happenings,
             last_request: 0,
             at_the_desk: None,
@@ -372,8 +376,9 @@ impl House {
 
     /// Takes another configuration over, between two steps, so that no client ever sees half of it.
     pub(super) fn refurnish(&mut self, fittings: Fittings, mut fetched: BTreeMap<String, Fetched>) {
-        let Fittings { settings, client, policy, mut tenants, .. } = fittings;
+        let Fittings { settings, client, policy, mut tenants, ways, .. } = fittings;
         self.client = client;
+        self.teller.change(ways);
         let policy_changed = mem::replace(&mut self.policy, policy.clone()) != policy;
         let before: Vec<(usize, Rc<str>)> =
             self.accounts.iter().map(|(&id, account)| (id, Rc::clone(&account.name))).collect();
@@ -433,6 +438,7 @@ impl House {
             (_, None) => account.tenure = Tenure::Ending,
         }
         account.season.set(Season::Closing);
+        self.teller.forget(&name);
         false
     }
 
@@ -539,8 +545,18 @@ impl House {
                 let view = account.keeper.view(reading.moment);
                 diary::write(&account.name, &news, &view, &reading);
                 self.news = Said::NotYet;
+                if let News::PinShown(pin) = &news {
+                    self.teller.pin_shown(&account.name, pin);
+                }
             }
-            Action::Notify(_) => self.news = Said::NotYet,
+            Action::Notify(notice) => {
+                let account = &self.accounts[&id];
+                // Of an account that goes, nobody is to hear any more.
+                if matches!(account.tenure, Tenure::Standing) {
+                    self.teller.tell(&account.name, &notice);
+                }
+                self.news = Said::NotYet;
+            }
             Action::WakeAt(moment) => self.wake_at(id, moment),
         }
     }

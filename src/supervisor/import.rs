@@ -1,0 +1,150 @@
+//! A grant from another client: its refresh token becomes ours.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use super::RunError;
+use super::fittings::Fittings;
+use crate::clock::Reading;
+use crate::config::Settings;
+use crate::foreign::{self, ForeignError};
+use crate::keeper::{Record, StoredGrant};
+use crate::store::{Store, StoreError};
+
+/// A grant has been taken over.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Imported {
+    /// The account that has it now.
+    pub account: String,
+    /// Where the grant that nobody could use any more is kept.
+    pub replaced: Option<PathBuf>,
+    /// What a person should read of.
+    pub notes: Vec<String>,
+}
+
+/// Why none was taken over.
+#[derive(Debug)]
+pub enum ImportError {
+    /// The configuration or the store cannot be used.
+    Run(RunError),
+    /// There are several accounts, none or others, so that it has to be said which.
+    Account(String),
+    /// What was read has no refresh token.
+    Foreign(ForeignError),
+    /// It belongs to another API key than the account.
+    OtherKey {
+        /// The account.
+        account: String,
+    },
+    /// It has several grants that could be meant.
+    Several,
+    /// The account has a grant that is in use.
+    Living {
+        /// The account.
+        account: String,
+    },
+}
+
+impl ImportError {
+    /// The exit status for it.
+    pub fn exit_status(&self) -> u8 {
+        match self {
+            Self::Run(error) => error.exit_status(),
+            Self::Account(_) => 2,
+            Self::Foreign(_) | Self::OtherKey { .. } | Self::Several | Self::Living { .. } => 1,
+        }
+    }
+}
+
+/// Puts the refresh token that `bytes` hold, another client's file or the bare token, in the store as the grant of
+/// `account`, or of the default account.
+///
+/// Its next start trades it for an access token before it serves. A grant that still counts as good is never replaced;
+/// one that has been refused too often is kept aside.
+pub fn import(settings: Settings, account: Option<&str>, bytes: &[u8]) -> Result<Imported, ImportError> {
+    let name = account_of(&settings, account)?;
+    let directory = settings.store.directory.clone();
+    let fittings = Fittings::of(settings).map_err(ImportError::Run)?;
+    let Some(tenant) = fittings.tenants.get(&name) else {
+        return Err(ImportError::Account(format!("there is no account {name}")));
+    };
+    let mut grants = foreign::read(bytes).map_err(ImportError::Foreign)?;
+    grants.retain(|grant| grant.api_key.as_ref().is_none_or(|key| *key == tenant.api_key));
+    let grant = match grants.len() {
+        0 => return Err(ImportError::OtherKey { account: name }),
+        1 => grants.remove(0),
+        _ => return Err(ImportError::Several),
+    };
+
+    let stored = |error: StoreError| ImportError::Run(RunError::Store(error));
+    let now = Reading::take();
+    let (store, folder_notes) = Store::open(&directory).map_err(stored)?;
+    let loaded = store.load(&name, &tenant.fingerprint, &now).map_err(stored)?;
+    let notes = folder_notes.iter().chain(&loaded.notes).map(ToString::to_string).collect();
+    let before = loaded.record.unwrap_or_default();
+    let mut replaced = None;
+    if let Some(old) = &before.grant {
+        if old.refusals < fittings.policy.refusals_before_pin && !old.refresh_token.is_empty() {
+            return Err(ImportError::Living { account: name });
+        }
+        replaced = store.set_aside(&name, &now).map_err(stored)?;
+    }
+    let record = Record {
+        grant: Some(StoredGrant {
+            access: None,
+            refresh_token: grant.refresh_token,
+            previous: None,
+            refusals: 0,
+            // Whoever had it before us may have used it for tokens that we know nothing of.
+            refresh_sent: true,
+        }),
+        pin: None,
+        // People who wait for a PIN are to hear that it is over.
+        told: before.told,
+    };
+    store.encode(&name, &tenant.fingerprint, &record, &now).write().map_err(stored)?;
+    Ok(Imported { account: name, replaced, notes })
+}
+
+fn account_of(settings: &Settings, account: Option<&str>) -> Result<String, ImportError> {
+    let names: Vec<&str> = settings.accounts.keys().map(String::as_str).collect();
+    let source = settings.source.display();
+    if names.is_empty() {
+        return Err(ImportError::Run(RunError::Unsupported(format!(
+            "{source}: there is no account yet; add an [accounts.NAME] table with the API key of the other client"
+        ))));
+    }
+    let known = names.join(", ");
+    match account.or(settings.default_account.as_deref()) {
+        Some(name) if settings.accounts.contains_key(name) => Ok(name.to_owned()),
+        Some(name) => {
+            Err(ImportError::Account(format!("--account: {name} is none of those in {source}: {known}")))
+        }
+        None => Err(ImportError::Account(format!("which account? Say --account with one of {known}"))),
+    }
+}
+
+impl fmt::Display for ImportError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Run(error) => error.fmt(f),
+            Self::Account(sentence) => f.write_str(sentence),
+            Self::Foreign(error) => error.fmt(f),
+            Self::OtherKey { account } => write!(
+                f,
+                "belongs to another API key than accounts.{account}, and a grant is of no use without its key; give the \
+                 account the old client's API_KEY"
+            ),
+            Self::Several => {
+                f.write_str("has several grants that fit; hand over the one that is meant by itself")
+            }
+            Self::Living { account } => write!(
+                f,
+                "not taken over, for {account} has a grant that counts as good; should the other really take its place, \
+                 delete it first: ecobee-tokend forget {account}"
+            ),
+        }
+    }
+}
+
+impl std::error::Error for ImportError {}
