@@ -8,11 +8,19 @@ _ecobee_tokend() {
       compopt -o filenames
       return
       ;;
+    --account)
+      return
+      ;;
+    import)
+      mapfile -t COMPREPLY < <(compgen -f -- "$word")
+      compopt -o filenames
+      return
+      ;;
     --log-format)
       mapfile -t COMPREPLY < <(compgen -W 'auto text json journal' -- "$word")
       return
       ;;
   esac
-  mapfile -t COMPREPLY < <(compgen -W 'check-config forget --config --log-format --help --version' -- "$word")
+  mapfile -t COMPREPLY < <(compgen -W 'check-config import test-notify forget --account --config --log-format --help --version' -- "$word")
 }
 complete -F _ecobee_tokend ecobee-tokend
