@@ -3,10 +3,10 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use super::grant::{Access, Attempt, Doubt, Phase, Standing};
+use super::grant::{Access, Attempt, Doubt, Phase, PutOff, Standing};
 use super::ledger::SAVE_PATIENCE;
 use super::plan::{LONGEST_MIN_TTL_UNKNOWN, Lease};
-use super::{Action, Answer, Ask, Keeper, Moment, News, Problem, RequestId, SaveId, Season, Told, Want};
+use super::{Action, Answer, Ask, Keeper, Moment, News, Problem, RequestId, Season, Told, Want};
 use crate::secret::Secret;
 
 /// How long a request waits for what is under way, unless it says otherwise.
@@ -35,9 +35,8 @@ pub(super) struct Waiter {
 /// What a waiting request needs.
 #[derive(Debug)]
 enum Need {
-    /// A token with a serial number above `newer_than`, if any, promised for `min_ttl`. `written`: the save after which
-    /// a promise that moved the refresh may be given, and the moment from which it is given all the same.
-    Token { min_ttl: Duration, told: Told, newer_than: Option<u64>, written: Option<(SaveId, Moment)> },
+    /// A token with a serial number above `newer_than`, if any, promised for `min_ttl`.
+    Token { min_ttl: Duration, told: Told, newer_than: Option<u64> },
     /// A PIN with a serial number above `newer_than`.
     Pin { newer_than: u64 },
 }
@@ -71,7 +70,7 @@ impl Keeper {
         let mut waiter = Waiter { request, again_at: deadline, need, patience, deadline };
         // What was just asked for may begin at once; judge the request in the light of that.
         self.advance(now);
-        match self.judge(now, &mut waiter) {
+        match self.judge(now, &waiter) {
             Verdict::Give(answer) => self.out.push(Action::Answer(request, answer)),
             Verdict::WaitUntil(at) => {
                 waiter.again_at = at;
@@ -133,7 +132,7 @@ impl Keeper {
                 Some(access.map_or(0, |access| access.serial))
             }
         };
-        Need::Token { min_ttl, told: Told::Lifetime, newer_than, written: None }
+        Need::Token { min_ttl, told: Told::Lifetime, newer_than }
     }
 
     /// The longest `min_ttl` that makes sense for this account.
@@ -171,7 +170,7 @@ impl Keeper {
         if !min_ttl.is_zero() {
             self.bring_forward_for(now, min_ttl, now + ask.wait.unwrap_or(PATIENCE), ask.uid)?;
         }
-        Ok(Need::Token { min_ttl, told, newer_than: None, written: None })
+        Ok(Need::Token { min_ttl, told, newer_than: None })
     }
 
     /// Refreshes early for a promise that the present token cannot keep, where that breaks no other promise and
@@ -294,18 +293,12 @@ impl Keeper {
         self.waiters = waiters;
     }
 
-    fn judge(&mut self, now: Moment, waiter: &mut Waiter) -> Verdict {
-        let verdict = match &mut waiter.need {
-            Need::Pin { newer_than } => self.judge_pin(now, *newer_than, waiter.patience),
-            Need::Token { min_ttl, told, newer_than, written } => {
-                let reader = Reader {
-                    min_ttl: *min_ttl,
-                    told: *told,
-                    newer_than: *newer_than,
-                    patience: waiter.patience,
-                    deadline: waiter.deadline,
-                };
-                self.judge_reader(now, &reader, written)
+    fn judge(&mut self, now: Moment, waiter: &Waiter) -> Verdict {
+        let verdict = match waiter.need {
+            Need::Pin { newer_than } => self.judge_pin(now, newer_than, waiter.patience),
+            Need::Token { min_ttl, told, newer_than } => {
+                let (patience, deadline) = (waiter.patience, waiter.deadline);
+                self.judge_reader(now, &Reader { min_ttl, told, newer_than, patience, deadline })
             }
         };
         match verdict {
@@ -361,12 +354,7 @@ impl Keeper {
         self.pin_asked_at.map_or(SHORTLY, |last| (last + AUTHORIZE_SPACING).until_from(now)).max(SHORTLY)
     }
 
-    fn judge_reader(
-        &mut self,
-        now: Moment,
-        reader: &Reader,
-        written: &mut Option<(SaveId, Moment)>,
-    ) -> Verdict {
+    fn judge_reader(&mut self, now: Moment, reader: &Reader) -> Verdict {
         let to_the_end = Verdict::WaitUntil(reader.deadline);
         match &mut self.phase {
             Phase::Authorized { grant } => {
@@ -378,24 +366,33 @@ impl Keeper {
                 if Some(access.serial) <= reader.newer_than {
                     return to_the_end;
                 }
-                if let Some((save, in_any_case_at)) = *written
-                    && !self.ledger.is_reported(save)
-                    && now < in_any_case_at
-                {
-                    return Verdict::WaitUntil(in_any_case_at);
-                }
                 let most = access.plan.longest_min_ttl(access.issued_at);
                 if reader.min_ttl > most {
                     return Verdict::Give(Answer::Problem(Problem::MinTtlTooLong { most }));
                 }
+                let unwritten = access
+                    .put_off
+                    .filter(|put_off| !self.ledger.is_reported(put_off.save) && now < put_off.firm_from);
+                let planned = access.plan.refresh_at();
                 match access.plan.lease(now, reader.min_ttl, reader.told) {
                     Lease::Promised(promised) => {
-                        give(access, promised.min(access.expires_at.until_from(now)))
+                        let promised = promised.min(access.expires_at.until_from(now));
+                        match unwritten.map(|put_off| (put_off, put_off.planned_before.until_from(now))) {
+                            Some((put_off, firm)) if firm < reader.min_ttl => {
+                                Verdict::WaitUntil(put_off.firm_from)
+                            }
+                            Some((_, firm)) => give(access, promised.min(firm)),
+                            None => give(access, promised),
+                        }
                     }
                     Lease::PutOff => {
-                        let in_any_case_at = now + SAVE_PATIENCE;
-                        *written = Some((self.ledger.change(), in_any_case_at));
-                        Verdict::WaitUntil(in_any_case_at)
+                        let save = self.ledger.change();
+                        let (firm_from, planned_before) = unwritten
+                            .map_or((now + SAVE_PATIENCE, planned), |first| {
+                                (first.firm_from, first.planned_before)
+                            });
+                        access.put_off = Some(PutOff { save, firm_from, planned_before });
+                        Verdict::WaitUntil(firm_from)
                     }
                     Lease::AfterRefresh => to_the_end,
                 }

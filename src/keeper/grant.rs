@@ -38,7 +38,20 @@ pub(super) struct Access {
     pub(super) issued_at: Moment,
     pub(super) expires_at: Moment,
     pub(super) plan: Plan,
+    /// The last time that a promise moved the planned refresh.
+    pub(super) put_off: Option<PutOff>,
     pub(super) standing: Standing,
+}
+
+/// A promise moved the planned refresh. Until the disk knows of it, a kill would undo that.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct PutOff {
+    /// With this save the disk knows …
+    pub(super) save: SaveId,
+    /// … and from here on it has had its time.
+    pub(super) firm_from: Moment,
+    /// Where the refresh was planned before.
+    pub(super) planned_before: Moment,
 }
 
 impl Access {

@@ -139,17 +139,8 @@ impl Keeper {
 
     /// Moves the PIN on as far as time allows.
     pub(super) fn advance_pin(&mut self, now: Moment) {
-        let polling = self.slot.is_some_and(|(_, errand)| errand == Errand::Poll);
-        match &self.pin {
-            PinFlow::Idle => {
-                if self.phase.needs_person() && self.season == Season::Open {
-                    self.pin = PinFlow::Requesting { due: self.next_request_at(now), before: None };
-                }
-            }
-            PinFlow::Awaiting { waiting } if !polling && now >= waiting.expires_at + GRACE => {
-                self.pin_over("it expired".to_owned());
-            }
-            PinFlow::Requesting { .. } | PinFlow::Awaiting { .. } => {}
+        if matches!(self.pin, PinFlow::Idle) && self.phase.needs_person() && self.season == Season::Open {
+            self.pin = PinFlow::Requesting { due: self.next_request_at(now), before: None };
         }
         if self.pin_due().is_some_and(|due| due <= now) && self.may_call() {
             self.send_for_pin(now);
@@ -161,7 +152,7 @@ impl Keeper {
         match &self.pin {
             PinFlow::Idle => {}
             PinFlow::Requesting { .. } => {
-                self.pin_requested_at = Some(now);
+                self.pin_again_at = Some(now + self.policy.retry_initial);
                 let call = self.next_call(Errand::Authorize);
                 self.out.push(Action::SendAuthorize { call });
             }
@@ -173,9 +164,10 @@ impl Keeper {
         }
     }
 
-    /// The first PIN comes at once, and so does the next; but a server whose PINs die at birth is not hammered.
+    /// The first PIN comes at once, and so does the next; but a server whose PINs die at birth, or that gives none,
+    /// is not hammered.
     fn next_request_at(&self, now: Moment) -> Moment {
-        self.pin_requested_at.map_or(now, |last| now.max(last + self.policy.retry_initial))
+        self.pin_again_at.map_or(now, |again_at| now.max(again_at))
     }
 
     /// Writes the PIN into the diary once, and tells people at the first and then now and again.
@@ -216,6 +208,7 @@ impl Keeper {
                 self.pin_call_failed(now, reason, Duration::ZERO)
             }
         };
+        self.pin_again_at = Some(now + pause);
         self.pin_refused(now, pause);
     }
 
@@ -299,19 +292,19 @@ impl Keeper {
             }
             Outcome::Trouble(trouble) => {
                 let pause = self.pin_call_failed(now, &trouble.reason, trouble.held());
-                self.poll_again(now, pause);
+                self.poll_again_unless_past(now, pause);
             }
             Outcome::Misconfigured(reason) => {
                 let pause = self.pin_misconfigured(now, &reason);
-                self.poll_again(now, pause);
+                self.poll_again_unless_past(now, pause);
             }
             Outcome::Refused(reason) => {
                 let pause = self.pin_call_failed(now, &reason, Duration::ZERO);
-                self.poll_again(now, pause);
+                self.poll_again_unless_past(now, pause);
             }
             Outcome::PinIssued(_) => {
                 let pause = self.pin_call_failed(now, "ecobee answered a poll with a PIN", Duration::ZERO);
-                self.poll_again(now, pause);
+                self.poll_again_unless_past(now, pause);
             }
         }
     }
@@ -328,6 +321,16 @@ impl Keeper {
         let news = self.pins.misconfigured(now, reason);
         self.tell(news);
         self.policy.retry_max
+    }
+
+    /// After a poll that failed: the clock alone ends no PIN, but one that is past its time is not asked about for
+    /// ever.
+    fn poll_again_unless_past(&mut self, now: Moment, at_least: Duration) {
+        if matches!(&self.pin, PinFlow::Awaiting { waiting } if waiting.expires_at + GRACE <= now) {
+            self.pin_over("it expired".to_owned());
+        } else {
+            self.poll_again(now, at_least);
+        }
     }
 
     /// Counted from the answer, so that ecobee never sees two polls closer than it asked for.
@@ -382,8 +385,7 @@ impl Keeper {
             PinFlow::Awaiting { waiting } => {
                 let poll = self.pin_due().filter(|_| self.may_call());
                 let shown = Some(waiting.shown_from).filter(|&from| now < from);
-                let ends =
-                    [waiting.expires_at, waiting.expires_at + GRACE].into_iter().find(|&end| now < end);
+                let ends = Some(waiting.expires_at).filter(|&end| now < end);
                 let remind = reminder.filter(|&at| now < at && self.phase.needs_person());
                 [poll, shown, ends, remind].into_iter().flatten().min()
             }

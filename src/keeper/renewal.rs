@@ -32,6 +32,7 @@ impl Keeper {
                 issued_at: access.issued_at,
                 expires_at: access.expires_at,
                 plan,
+                put_off: None,
                 standing: Standing::Good,
             }
         });
@@ -294,6 +295,7 @@ impl Keeper {
             issued_at: sent_at,
             expires_at: sent_at + lifetime,
             plan: Plan::new(sent_at, lifetime, self.policy.ahead, wanted, &mut self.jitter),
+            put_off: None,
             standing: Standing::Good,
         }
     }
@@ -323,7 +325,8 @@ impl Keeper {
                 grant.refusals = grant.refusals.saturating_add(1);
                 self.refreshes.failed(now, reason);
                 self.tell(News::Refused { times: grant.refusals, reason: reason.to_owned() });
-                let pause = self.pause_after(self.refreshes.failures(), Duration::ZERO);
+                // A refusal is an answer: whatever trouble there was before it is over, and slows the next try no more.
+                let pause = self.pause_after(grant.refusals, Duration::ZERO);
                 self.retry(now, grant, attempt, pause, Duration::ZERO);
             }
         }

@@ -295,3 +295,17 @@ fn a_refresh_with_a_wait_waits_for_what_keeps_it_from_being_forced() {
     let (_, answer) = world.wait_for(id);
     assert!(matches!(answer, ecobee_tokend::keeper::Answer::Token { .. }), "{answer:?}");
 }
+
+/// Found by a simulated decade: whoever came while the new plan was being written was promised what a kill undid.
+#[test]
+fn rule_7_nobody_is_promised_a_moved_refresh_before_the_disk_knows_of_it() {
+    let mut world = World::authorized();
+    let planned = world.refresh_at();
+    world.run_until(planned - secs(10));
+    world.disk.next(DiskMishap::Takes(ms(500)));
+    let first = world.ask(json().min_ttl(300));
+    assert!(world.lent(json()).promised <= planned.since(world.now));
+    world.run(ms(500));
+    assert!(!world.waits(first));
+    assert!(world.lent(json()).promised >= secs(299));
+}

@@ -2,7 +2,7 @@
 
 use ecobee_tokend::keeper::{Answer, News, Notice, PinView, Policy, Problem, Reach, State};
 
-use crate::world::{DiskMishap, Errand, Mishap, World, authorize, json, ms, secs};
+use crate::world::{DiskMishap, Errand, Mishap, Word, World, authorize, bare, json, ms, rejected, secs};
 
 const DAY: u64 = 24 * 3600;
 
@@ -491,4 +491,49 @@ fn a_garbled_answer_to_a_pin_beside_a_living_grant_leaves_the_grant() {
     assert_eq!(world.view().failures, 0, "what failed for a PIN that nobody needs is no trouble");
     world.run(secs(3600));
     assert_eq!(world.state(), State::Authorized);
+}
+
+/// Found by a simulated decade: on waking, the keeper took its own clock for the end of the PIN.
+#[test]
+fn a_pin_entered_just_before_a_long_suspend_brings_its_grant() {
+    let mut world = awaiting();
+    world.enter_pin();
+    world.suspend(secs(9 * 3600));
+    world.run(secs(2));
+    assert_eq!(world.state(), State::Authorized, "ecobee is asked before the PIN counts as over");
+    assert_eq!(world.history.sent(Errand::Authorize).len(), 1);
+}
+
+/// Found by a simulated decade.
+#[test]
+fn rule_9_a_request_for_a_pin_that_failed_is_not_repeated_at_once_when_the_pin_before_it_ends() {
+    let mut world = awaiting();
+    let poll_at = world.wake_at().expect("a poll is due");
+    world.run_until(poll_at - ms(300));
+    world.ecobee.next(Errand::Authorize, Mishap::LostBefore(Reach::Sent));
+    world.ecobee.next(Errand::Poll, Mishap::Says(Word::PinOver));
+    world.ask(authorize());
+    let failed_at = world.now + world.ecobee.latency;
+    world.run(secs(20));
+    assert_eq!(world.history.sent_at(Errand::Poll), [failed_at], "the poll had to wait, and ended the PIN");
+    let asked_at = world.history.sent_at(Errand::Authorize)[2];
+    assert!(asked_at.since(failed_at) >= ms(3750), "only {:?} after the failure", asked_at.since(failed_at));
+}
+
+/// Found by a simulated decade.
+#[test]
+fn rule_9_requests_for_pins_that_failed_slow_the_next_down_though_nobody_needed_them() {
+    let mut world = World::authorized();
+    let token = world.lent(bare()).token;
+    for _ in 0..5 {
+        world.ecobee.next(Errand::Authorize, Mishap::LostBefore(Reach::Sent));
+        world.ask(authorize());
+        world.run(secs(31));
+    }
+    let failed_at = world.now - secs(31) + world.ecobee.latency;
+    world.ecobee.quarantine_until = world.now + secs(3600);
+    world.ask(rejected(&token));
+    world.run_until_sent(Errand::Authorize);
+    let pause = world.now.since(failed_at);
+    assert!(pause >= secs(60), "five failures in a row are worth 60 s at least, not {pause:?}");
 }

@@ -386,3 +386,16 @@ fn a_person_who_revokes_the_access_is_asked_for_a_pin_in_the_end() {
     assert_eq!(world.state(), State::AwaitingUser);
     assert_eq!(refused_so_often(&world).iter().filter(|times| **times <= 3).count(), 3);
 }
+
+/// Found by a simulated decade: a grant that died in an outage was refused three times five minutes apart.
+#[test]
+fn rule_5_refusals_after_a_long_outage_lead_to_a_pin_within_ten_minutes() {
+    let mut world = World::authorized();
+    world.ecobee.revoke_refresh_tokens();
+    let ends_at = world.now + secs(24 * 3600);
+    world.ecobee.outage(ends_at, Mishap::Unsent);
+    world.run_until(ends_at);
+    world.run_until_state(State::AwaitingUser);
+    let took = world.now.since(ends_at);
+    assert!(took < secs(300 + 30), "the last pause of the outage and two short ones, not {took:?}");
+}
