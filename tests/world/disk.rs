@@ -3,7 +3,13 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use ecobee_tokend::clock::{Reading, Wall};
 use ecobee_tokend::keeper::{Moment, Record, SaveId};
+
+use super::dice::Dice;
+use super::machine::Machine;
+use super::shelf::Shelf;
+use super::tally::{Fault, Tally};
 
 /// What befalls one save.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,6 +23,9 @@ pub(crate) enum DiskMishap {
 /// Chooses a mishap for each save.
 pub(crate) type DiskWeather = Box<dyn FnMut(Moment) -> Option<DiskMishap>>;
 
+/// A save that takes longer holds nobody up any more.
+const HANGS: Duration = Duration::from_secs(2);
+
 /// The pretend disk.
 pub(crate) struct Disk {
     /// How long a save takes.
@@ -27,11 +36,17 @@ pub(crate) struct Disk {
     pub(crate) careless: bool,
     /// What survives a crash.
     pub(crate) record: Record,
+    /// When `record` was written.
+    written: Option<Reading>,
+    /// The daemon's own store, where records shall go through it on their way to the next life.
+    pub(crate) shelf: Option<Shelf>,
+    /// Decides what a crash leaves of a save under way, or of a failed one; without it, nothing.
+    pub(crate) leftovers: Option<Dice>,
     /// How many saves were ordered.
     pub(crate) orders: u64,
     mishaps: VecDeque<DiskMishap>,
     weather: Option<DiskWeather>,
-    under_way: Option<(SaveId, Record)>,
+    under_way: Option<(SaveId, Record, Reading)>,
 }
 
 impl Default for Disk {
@@ -41,6 +56,9 @@ impl Default for Disk {
             broken: false,
             careless: false,
             record: Record::default(),
+            written: None,
+            shelf: None,
+            leftovers: None,
             orders: 0,
             mishaps: VecDeque::new(),
             weather: None,
@@ -66,43 +84,71 @@ impl Disk {
         now: Moment,
         save: SaveId,
         record: Record,
+        written: Reading,
+        tally: &mut Tally,
     ) -> (Duration, Result<(), String>) {
         assert!(self.under_way.is_none(), "two saves at a time");
-        self.under_way = Some((save, record));
+        self.under_way = Some((save, record, written));
         self.orders += 1;
         let usual = if self.broken { DiskMishap::Fails(self.takes) } else { DiskMishap::Takes(self.takes) };
         let chosen = self.mishaps.pop_front();
         let chosen = chosen.or_else(|| self.weather.as_mut().and_then(|weather| weather(now)));
         match chosen.unwrap_or(usual) {
-            DiskMishap::Takes(long) => (long, Ok(())),
-            DiskMishap::Fails(long) => (long, Err("no space left on device".to_owned())),
+            DiskMishap::Takes(long) => {
+                if long > HANGS {
+                    tally.count(Fault::SaveHung);
+                }
+                (long, Ok(()))
+            }
+            DiskMishap::Fails(long) => {
+                tally.count(Fault::SaveFailed);
+                (long, Err("no space left on device".to_owned()))
+            }
         }
     }
 
     /// A save has come to its end.
     pub(crate) fn end(&mut self, save: SaveId, result: &Result<(), String>) {
         let ended = self.under_way.take();
-        let Some((_, record)) = ended.filter(|(under_way, _)| *under_way == save) else {
+        let Some((_, record, written)) = ended.filter(|(under_way, _, _)| *under_way == save) else {
             panic!("a save ended that had not begun");
         };
-        if result.is_ok() {
-            self.record = record;
+        // One that failed at its last step is on the disk all the same, perhaps.
+        if result.is_ok() || self.leaves_something() {
+            (self.record, self.written) = (record, Some(written));
         }
+    }
+
+    fn leaves_something(&mut self) -> bool {
+        self.leftovers.as_mut().is_some_and(|dice| dice.percent(50))
     }
 
     /// The record of the save under way.
     pub(crate) fn under_way(&self) -> Option<&Record> {
-        self.under_way.as_ref().map(|(_, record)| record)
+        self.under_way.as_ref().map(|(_, record, _)| record)
     }
 
-    /// The daemon is gone: what was under way is lost. What the next one loads.
-    pub(crate) fn load(&mut self, now: Moment) -> Record {
-        self.under_way = None;
-        let mut record = self.record.clone();
+    /// The daemon is gone: what was under way is lost, or not. What the next one loads, and whether the wall clock
+    /// misleads it.
+    pub(crate) fn load(&mut self, now: Moment, machine: &Machine) -> (Record, bool) {
+        if let Some((_, record, written)) = self.under_way.take()
+            && self.leaves_something()
+        {
+            (self.record, self.written) = (record, Some(written));
+        }
+        let reading = machine.reading(now);
+        let (mut record, mut clock_trouble) = (self.record.clone(), false);
+        if let (Some(shelf), Some(written)) = (&self.shelf, &self.written) {
+            record = shelf.carry(&self.record, written, &reading);
+            let elapsed = reading.wall_millis - written.wall_millis;
+            let other_boot = reading.boot_id != written.boot_id;
+            let passed = now.as_millis() - written.moment.as_millis();
+            clock_trouble = other_boot && (reading.wall == Wall::Doubtful || elapsed != passed);
+        }
         if let Some(grant) = record.grant.as_mut().filter(|_| !self.careless) {
             let marked = grant.refresh_sent;
             grant.access = grant.access.take().filter(|access| !marked && now < access.expires_at);
         }
-        record
+        (record, clock_trouble)
     }
 }

@@ -6,6 +6,8 @@ use std::time::Duration;
 use ecobee_tokend::keeper::{AccessToken, Granted, IssuedPin, Moment, Outcome, Reach, Trouble};
 use ecobee_tokend::secret::Secret;
 
+use super::tally::{Fault, Tally};
+
 /// What becomes of a refresh token when it is used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Rotation {
@@ -181,11 +183,11 @@ pub(crate) struct Ecobee {
     mishaps: VecDeque<(Errand, Mishap)>,
     /// What befalls all others.
     weather: Option<Weather>,
-    families: VecDeque<Family>,
+    families: Vec<Family>,
     pins: VecDeque<Pin>,
     minted: u64,
-    /// The last access token that died of no call.
-    surprise: Option<String>,
+    /// The last access tokens that died of no call.
+    surprises: VecDeque<String>,
 }
 
 impl Default for Ecobee {
@@ -201,16 +203,16 @@ impl Default for Ecobee {
             outage: None,
             mishaps: VecDeque::new(),
             weather: None,
-            families: VecDeque::new(),
+            families: Vec::new(),
             pins: VecDeque::new(),
             minted: 0,
-            surprise: None,
+            surprises: VecDeque::new(),
         }
     }
 }
 
 /// More than the keeper ever holds; older ones are forgotten, so that decades fit into memory.
-const REMEMBERED: usize = 16;
+const REMEMBERED: usize = 6;
 
 impl Ecobee {
     /// The next call of this kind meets with this; more of them queue up.
@@ -247,15 +249,21 @@ impl Ecobee {
     }
 
     /// A call reaches ecobee.
-    pub(crate) fn arrive(&mut self, now: Moment, request: &Request, mishap: Mishap) -> Arrival {
+    pub(crate) fn arrive(
+        &mut self,
+        now: Moment,
+        request: &Request,
+        mishap: Mishap,
+        tally: &mut Tally,
+    ) -> Arrival {
         match mishap {
             Mishap::Unsent => Arrival { outcome: trouble(Reach::Unsent), killed: None },
             Mishap::LostBefore(reach) => Arrival { outcome: trouble(reach), killed: None },
             Mishap::Says(word) => Arrival { outcome: word.outcome(), killed: None },
-            Mishap::None | Mishap::Late(_) => self.work(now, request),
-            Mishap::LostAfter(reach) => Arrival { outcome: trouble(reach), ..self.work(now, request) },
+            Mishap::None | Mishap::Late(_) => self.work(now, request, tally),
+            Mishap::LostAfter(reach) => Arrival { outcome: trouble(reach), ..self.work(now, request, tally) },
             Mishap::Garbled => {
-                let Arrival { outcome, killed } = self.work(now, request);
+                let Arrival { outcome, killed } = self.work(now, request, tally);
                 let outcome = match outcome {
                     Outcome::Granted(granted) => Outcome::Trouble(Trouble {
                         reason: "the access token is not one".to_owned(),
@@ -276,11 +284,11 @@ impl Ecobee {
         }
     }
 
-    fn work(&mut self, now: Moment, request: &Request) -> Arrival {
+    fn work(&mut self, now: Moment, request: &Request, tally: &mut Tally) -> Arrival {
         let outcome = match request {
             Request::Authorize => self.issue_pin(now),
             Request::Poll { code } => self.answer_poll(now, code),
-            Request::Refresh { token } => return self.refresh(now, token),
+            Request::Refresh { token } => return self.refresh(now, token, tally),
         };
         Arrival { outcome, killed: None }
     }
@@ -319,12 +327,12 @@ impl Ecobee {
 
     fn new_family(&mut self, now: Moment) -> Outcome {
         let (access, refresh) = (self.mint("access"), self.mint("refresh"));
-        self.families.push_back(Family {
+        self.families.push(Family {
             access: Some((access.clone(), now + self.lifetime)),
             refresh: VecDeque::from([(refresh.clone(), None)]),
         });
         if self.families.len() > REMEMBERED {
-            self.families.pop_front();
+            self.families.remove(0);
         }
         Outcome::Granted(self.grant(access, Some(refresh).filter(|_| self.refreshable)))
     }
@@ -341,9 +349,10 @@ impl Ecobee {
         }
     }
 
-    fn refresh(&mut self, now: Moment, shown: &str) -> Arrival {
+    fn refresh(&mut self, now: Moment, shown: &str, tally: &mut Tally) -> Arrival {
         let refused = |killed| Arrival { outcome: Word::Refused.outcome(), killed };
         if now < self.quarantine_until {
+            tally.count(Fault::Quarantined);
             return refused(None);
         }
         let known = |family: &Family| family.refresh.iter().any(|(token, _)| token == shown);
@@ -356,7 +365,10 @@ impl Ecobee {
             .any(|&(ref token, dies_at)| token == shown && dies_at.is_some_and(|at| at <= now));
         if dead {
             return refused(match self.rotation {
-                Rotation::ReuseDetection => self.revoke(found),
+                Rotation::ReuseDetection => {
+                    tally.count(Fault::FamilyRevoked);
+                    self.revoke(found)
+                }
                 Rotation::Reuse
                 | Rotation::Same
                 | Rotation::Absent
@@ -383,6 +395,8 @@ impl Ecobee {
             family.refresh.pop_front();
         }
         let killed = family.access.replace((access.clone(), now + self.lifetime)).map(|(token, _)| token);
+        // The one that is in use is forgotten last.
+        self.families[found..].rotate_left(1);
         Arrival { outcome: Outcome::Granted(self.grant(access, fresh)), killed }
     }
 
@@ -392,11 +406,22 @@ impl Ecobee {
         family.access.take().map(|(token, _)| token)
     }
 
-    /// The owner revokes everything: no refresh token works again. The access token that died of it.
-    pub(crate) fn revoke_all(&mut self) -> Option<String> {
-        let killed = self.kill_access_token();
-        self.families.clear();
+    /// The owner revokes everything: no refresh token works again. The access tokens that died of it.
+    pub(crate) fn revoke_all(&mut self) -> Vec<String> {
+        let families = std::mem::take(&mut self.families);
+        let killed: Vec<_> =
+            families.into_iter().filter_map(|family| family.access.map(|(token, _)| token)).collect();
+        for token in &killed {
+            self.surprise(token);
+        }
         killed
+    }
+
+    fn surprise(&mut self, token: &str) {
+        self.surprises.push_back(token.to_owned());
+        if self.surprises.len() > REMEMBERED {
+            self.surprises.pop_front();
+        }
     }
 
     /// No refresh token works again, but the access tokens live on.
@@ -408,22 +433,32 @@ impl Ecobee {
 
     /// The newest access token dies before its time.
     pub(crate) fn kill_access_token(&mut self) -> Option<String> {
-        let (killed, _) = self.families.back_mut()?.access.take()?;
-        self.surprise = Some(killed.clone());
+        let (killed, _) = self.families.last_mut()?.access.take()?;
+        self.surprise(&killed);
         Some(killed)
     }
 
     /// Whether this access token died of no call.
     pub(crate) fn surprised(&self, access: &str) -> bool {
-        self.surprise.as_deref() == Some(access)
+        self.surprises.iter().any(|token| token == access)
     }
 
     /// Whether ecobee takes this access token now.
     pub(crate) fn takes(&self, access: &str, now: Moment) -> bool {
         self.families
             .iter()
+            .rev()
             .filter_map(|family| family.access.as_ref())
             .any(|(token, dies_at)| token == access && now < *dies_at)
+    }
+
+    /// Whether ecobee takes this refresh token, a passing whim aside.
+    pub(crate) fn honours(&self, refresh: &str, now: Moment) -> bool {
+        self.families
+            .iter()
+            .rev()
+            .flat_map(|family| family.refresh.iter().rev())
+            .any(|(token, dies_at)| token == refresh && dies_at.is_none_or(|at| now < at))
     }
 
     /// A person enters a PIN; whether ecobee took it.

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use ecobee_tokend::keeper::{Answer, Moment, News, Notice, Outcome, Problem, RequestId};
+use ecobee_tokend::keeper::{Answer, Ask, Moment, News, Notice, Outcome, Problem, RequestId};
 
 use super::ecobee::{Errand, Request};
 
@@ -12,12 +12,14 @@ pub(crate) enum Deed {
     Heard(String),
     Ordered,
     Saved(Result<(), String>),
-    Asked(RequestId, String),
+    Asked(RequestId, Ask),
     Answered(RequestId, Answer),
     Told(News),
     Notified(Notice),
     Crashed,
     Entered(String),
+    /// Something befell the machine.
+    Befell(&'static str),
 }
 
 /// Everything that happened, in order.
@@ -100,11 +102,12 @@ impl fmt::Display for History {
                 Deed::Ordered => write!(f, "a save begins")?,
                 Deed::Saved(Ok(())) => write!(f, "saved")?,
                 Deed::Saved(Err(why)) => write!(f, "not saved: {why}")?,
-                Deed::Asked(id, ask) => write!(f, "#{} asks {ask}", id.0)?,
+                Deed::Asked(id, ask) => write!(f, "#{} asks {ask:?}", id.0)?,
                 Deed::Answered(id, answer) => write!(f, "#{} gets {}", id.0, answer_in_words(answer))?,
                 Deed::Told(news) => write!(f, "diary: {news:?}")?,
                 Deed::Notified(notice) => write!(f, "people: {notice:?}")?,
                 Deed::Crashed => write!(f, "crash, and a new start")?,
+                Deed::Befell(what) => write!(f, "{what}")?,
                 Deed::Entered(pin) => write!(f, "a person enters {pin}")?,
             }
         }

@@ -7,7 +7,10 @@ mod disk;
 mod ecobee;
 mod history;
 mod laws;
+mod machine;
 mod question;
+mod shelf;
+mod tally;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -22,8 +25,12 @@ use ecobee_tokend::keeper::{
 };
 pub(crate) use history::History;
 use history::{Deed, outcome_in_words};
+pub(crate) use laws::{Count, Law};
 use laws::{Laws, Sight};
+use machine::Machine;
 pub(crate) use question::{ALICE, Question, authorize, bare, json, refresh, rejected};
+pub(crate) use shelf::Shelf;
+pub(crate) use tally::{Fault, Tally};
 
 /// A call that takes longer is given up by the daemon.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
@@ -43,7 +50,7 @@ enum Due {
     /// A call reaches ecobee.
     Arrives { life: u64, call: CallId, sent_at: Moment, request: Request, mishap: Mishap },
     /// A call comes to its end.
-    Replied { life: u64, call: CallId, sent_at: Moment, outcome: Outcome, killed: Option<String> },
+    Replied { life: u64, call: CallId, sent_at: Moment, request: Request, mishap: Mishap, outcome: Outcome },
     /// A save comes to its end.
     Saved { life: u64, save: SaveId, result: Result<(), String> },
     /// A person enters a PIN.
@@ -75,7 +82,11 @@ pub(crate) struct World {
     pub(crate) ecobee: Ecobee,
     pub(crate) disk: Disk,
     pub(crate) people: People,
+    pub(crate) machine: Machine,
     pub(crate) history: History,
+    pub(crate) tally: Tally,
+    /// The last access token that was lent.
+    pub(crate) last_lent: Option<String>,
     keeper: Keeper,
     laws: Laws,
     agenda: BTreeMap<(Moment, u64), Due>,
@@ -83,6 +94,8 @@ pub(crate) struct World {
     wake_at: Option<Moment>,
     life: u64,
     requests: u64,
+    /// After so many actions the daemon is killed.
+    fuse: Option<u64>,
 }
 
 impl World {
@@ -98,13 +111,17 @@ impl World {
             ecobee: Ecobee::default(),
             disk,
             people: People::Away,
+            machine: Machine::default(),
             history: History::default(),
+            tally: Tally::default(),
+            last_lent: None,
             laws: Laws::default(),
             agenda: BTreeMap::new(),
             entries: 0,
             wake_at: None,
             life: 0,
             requests: 0,
+            fuse: None,
         }
     }
 
@@ -135,10 +152,11 @@ impl World {
 
     /// Begins the daemon's first life, or its next after a [`World::crash`].
     pub(crate) fn start(&mut self) {
-        let record = self.disk.load(self.now);
-        let sight = Sight { now: self.now, policy: &self.policy, ecobee: &self.ecobee };
-        self.laws.restarted(&sight, &record);
+        let (record, clock_trouble) = self.disk.load(self.now, &self.machine);
+        let sight = Sight { clock_trouble, ..Sight::new(self.now, &self.policy, &self.ecobee) };
+        self.laws.restarted(&sight, &record, &self.disk.record);
         self.life += 1;
+        self.fuse = None;
         self.keeper = Keeper::new(self.policy.clone(), record, self.now, self.life);
         self.step(Event::Started);
     }
@@ -149,20 +167,36 @@ impl World {
         self.start();
     }
 
+    /// The daemon will be killed after so many actions more, be it amid a step, and started again.
+    pub(crate) fn kill_after(&mut self, actions: u64) {
+        self.fuse = Some(actions);
+    }
+
+    /// The machine goes down, is off for so long, and comes up again.
+    pub(crate) fn reboot(&mut self, off: Duration) {
+        self.history.add(self.now, Deed::Crashed);
+        self.elsewhere(self.now + off);
+        self.machine.reboot();
+        self.start();
+    }
+
     /// The daemon is told to leave.
     pub(crate) fn stop(&mut self) {
-        self.step(Event::Stopping);
         self.laws.stopping();
+        self.step(Event::Stopping);
     }
 
     /// The administrator sends SIGUSR1.
     pub(crate) fn sigusr1(&mut self) {
-        self.laws.forced();
-        self.step(Event::RefreshWanted);
+        self.history.add(self.now, Deed::Befell("SIGUSR1"));
+        self.laws.refresh_wanted(self.now);
+        self.forcing(0, Event::RefreshWanted);
     }
 
     /// The settings are reloaded.
     pub(crate) fn reload(&mut self, policy: Policy) {
+        // A pause that has begun is not cut short.
+        self.laws.trouble(self.now + self.policy.retry_max.saturating_sub(policy.retry_max));
         self.policy = policy.clone();
         self.step(Event::PolicyChanged(policy));
     }
@@ -177,25 +211,49 @@ impl World {
     /// A client asks; see [`World::answer`].
     pub(crate) fn ask(&mut self, question: Question) -> RequestId {
         self.requests += 1;
+        self.tally.requests += 1;
         let id = RequestId(self.requests);
         let ask = question.into_ask();
-        self.history.add(self.now, Deed::Asked(id, format!("{ask:?}")));
+        self.history.add(self.now, Deed::Asked(id, ask.clone()));
         self.laws.asked(self.now, id, &ask);
-        let admitted = ask.clone();
-        let actions = self.keeper.step(self.now, Event::Asked(id, ask));
-        let sent_away = actions.iter().any(|action| {
-            matches!(
-                action,
-                Action::Answer(to, Answer::Problem(Problem::TooMany { .. } | Problem::MinTtlTooLong { .. }))
-                    if *to == id
-            )
-        });
-        if !sent_away {
-            self.laws.admitted(&admitted);
-        }
-        self.carry_out(actions);
+        self.forcing(ask.uid, Event::Asked(id, ask));
         self.laws.waits(id, &self.keeper.view(self.now));
         id
+    }
+
+    /// Steps the keeper with what may bring a refresh on before its time.
+    fn forcing(&mut self, uid: u32, event: Event) {
+        let asked = if let Event::Asked(id, ask) = &event { Some((*id, ask.clone())) } else { None };
+        let before = self.keeper.view(self.now);
+        let overdue = self.wake_at.is_some_and(|at| at <= self.now);
+        let actions = self.keeper.step(self.now, event);
+        if let Some((id, ask)) = asked {
+            let sent_away = actions.iter().any(|action| {
+                matches!(
+                    action,
+                    Action::Answer(to, Answer::Problem(Problem::TooMany { .. } | Problem::MinTtlTooLong { .. }))
+                        if *to == id
+                )
+            });
+            if !sent_away {
+                self.laws.admitted(self.now, &ask);
+            }
+        }
+        let after = self.keeper.view(self.now);
+        let sends = actions.iter().any(|action| matches!(action, Action::SendRefresh { .. }));
+        let sooner = match (&before.token, &after.token) {
+            (Some(before), Some(after)) if before.issued_at == after.issued_at => {
+                after.refresh_at < before.refresh_at
+            }
+            _ => false,
+        };
+        let begins = sends || after.state == State::Refreshing;
+        if !overdue && before.state != State::Refreshing && (begins || sooner) {
+            self.laws.forced(self.now, uid);
+        } else {
+            self.laws.may_be_forced();
+        }
+        self.carry_out(actions);
     }
 
     /// A client does not wait any longer.
@@ -262,6 +320,16 @@ impl World {
         }
     }
 
+    /// Whether a request still waits, as far as the laws know: the history may be forgotten.
+    pub(crate) fn waits_still(&self, id: RequestId) -> bool {
+        self.laws.is_open(id)
+    }
+
+    /// The daemon is gone: nobody may be left waiting.
+    pub(crate) fn all_are_answered(&mut self) {
+        self.laws.all_are_answered();
+    }
+
     // Looking.
 
     pub(crate) fn view(&self) -> View {
@@ -301,6 +369,11 @@ impl World {
         self.laws.open()
     }
 
+    /// Whether ecobee takes this access token now.
+    pub(crate) fn takes(&self, token: &str) -> bool {
+        self.ecobee.takes(token, self.now)
+    }
+
     /// How many refreshes were sent.
     pub(crate) fn refreshes(&self) -> usize {
         self.history.sent_at(Errand::Refresh).len()
@@ -318,11 +391,17 @@ impl World {
     fn enter(&mut self, pin: &str) {
         if self.ecobee.enter(pin, self.now) {
             self.history.add(self.now, Deed::Entered(pin.to_owned()));
+            let shown = self.keeper.view(self.now).pin;
+            let sight = Sight::new(self.now, &self.policy, &self.ecobee);
+            self.laws.entered(&sight, pin, shown.as_ref());
+        } else {
+            self.tally.count(Fault::PinLate);
         }
     }
 
     /// ecobee takes the access token no longer, and nobody is told.
     pub(crate) fn kill_access_token(&mut self) {
+        self.history.add(self.now, Deed::Befell("an access token dies"));
         if let Some(killed) = self.ecobee.kill_access_token() {
             self.laws.killed(killed);
         }
@@ -330,7 +409,8 @@ impl World {
 
     /// The owner revokes all tokens, and nobody is told.
     pub(crate) fn revoke_all(&mut self) {
-        if let Some(killed) = self.ecobee.revoke_all() {
+        self.history.add(self.now, Deed::Befell("everything is revoked"));
+        for killed in self.ecobee.revoke_all() {
             self.laws.killed(killed);
         }
     }
@@ -344,8 +424,10 @@ impl World {
 
     /// Lets time go on until then.
     pub(crate) fn run_until(&mut self, until: Moment) {
-        while self.next_event(Some(until)) {}
-        self.now = self.now.max(until);
+        while self.breach().is_none() && self.next_event(Some(until)) {}
+        if self.breach().is_none() {
+            self.now = self.now.max(until);
+        }
     }
 
     /// Lets time go on until the keeper is in this state.
@@ -371,7 +453,25 @@ impl World {
 
     /// The machine sleeps for so long: the clock goes on, and nothing happens before it is over.
     pub(crate) fn suspend(&mut self, long: Duration) {
-        self.now = self.now + long;
+        self.tally.count(Fault::Suspended);
+        self.history.add(self.now, Deed::Befell("suspend"));
+        self.elsewhere(self.now + long);
+        self.history.add(self.now, Deed::Befell("resume"));
+        self.laws.resumed(self.now);
+    }
+
+    /// Until then things happen everywhere but on this machine.
+    fn elsewhere(&mut self, until: Moment) {
+        let here = |due: &Due| matches!(due, Due::Replied { .. } | Due::Saved { .. });
+        while let Some(at) = self.agenda.iter().find(|(_, due)| !here(due)).map(|(&at, _)| at)
+            && at.0 <= until
+        {
+            self.now = self.now.max(at.0);
+            if let Some(due) = self.agenda.remove(&at) {
+                self.happen(due);
+            }
+        }
+        self.now = until;
     }
 
     /// Goes to the next thing that happens, if that is not after `until`; whether there was one.
@@ -404,11 +504,11 @@ impl World {
         match due {
             Due::Enters(pin) => self.enter(&pin),
             Due::Arrives { life, call, sent_at, request, mishap } => {
-                self.arrive(life, call, sent_at, &request, mishap);
+                self.arrive(life, call, sent_at, request, mishap);
             }
-            Due::Replied { life, call, sent_at, outcome, killed } => {
+            Due::Replied { life, call, sent_at, request, mishap, outcome } => {
                 if life == self.life {
-                    self.reply(call, sent_at, outcome, killed.as_ref());
+                    self.reply(call, sent_at, &request, mishap, outcome);
                 }
             }
             Due::Saved { life, save, result } => {
@@ -422,10 +522,10 @@ impl World {
         }
     }
 
-    fn arrive(&mut self, life: u64, call: CallId, sent_at: Moment, request: &Request, mishap: Mishap) {
-        let Arrival { outcome, killed } = self.ecobee.arrive(self.now, request, mishap);
-        if let Some(killed) = &killed {
-            self.laws.killed(killed.clone());
+    fn arrive(&mut self, life: u64, call: CallId, sent_at: Moment, request: Request, mishap: Mishap) {
+        let Arrival { outcome, killed } = self.ecobee.arrive(self.now, &request, mishap, &mut self.tally);
+        if let Some(killed) = killed {
+            self.laws.killed(killed);
         }
         let takes = match mishap {
             Mishap::Late(long) => long,
@@ -439,18 +539,23 @@ impl World {
         let (takes, outcome) =
             if takes < REQUEST_TIMEOUT { (takes, outcome) } else { (REQUEST_TIMEOUT, trouble(Reach::Sent)) };
         let rest = (sent_at + takes).since(self.now);
-        self.later(rest, Due::Replied { life, call, sent_at, outcome, killed });
+        self.later(rest, Due::Replied { life, call, sent_at, request, mishap, outcome });
     }
 
-    fn reply(&mut self, call: CallId, sent_at: Moment, outcome: Outcome, killed: Option<&String>) {
+    fn reply(&mut self, call: CallId, sent_at: Moment, request: &Request, mishap: Mishap, outcome: Outcome) {
         self.history.add(self.now, Deed::Heard(outcome_in_words(&outcome)));
-        self.laws.call_ended(self.now, &outcome);
-        if let Outcome::Granted(granted) = &outcome {
-            self.laws.granted(self.now, sent_at, granted, killed);
+        match (request, &outcome) {
+            (Request::Refresh { .. }, Outcome::Granted(_)) => self.tally.refreshes += 1,
+            (_, Outcome::Granted(_)) => self.tally.authorizations += 1,
+            _ => {}
         }
-        if matches!(&outcome, Outcome::Trouble(trouble) if trouble.reach == Reach::Granted) {
-            self.laws.heard_dead(killed);
+        if mishap != Mishap::None {
+            let held = if let Outcome::Trouble(trouble) = &outcome { trouble.retry_after } else { None };
+            self.laws.trouble(self.now + held.unwrap_or_default().min(Laws::LONGEST_HOLD));
         }
+        let living = self.keeper.view(self.now).token.is_some();
+        let sight = Sight::new(self.now, &self.policy, &self.ecobee);
+        self.laws.call_ended(&sight, sent_at, request, &outcome, living);
         self.step(Event::Replied { call, sent_at, outcome });
     }
 
@@ -463,11 +568,20 @@ impl World {
     }
 
     fn carry_out(&mut self, actions: Vec<Action>) {
+        self.tally.events += 1;
         self.laws.step_ended(self.now, &actions);
         for action in actions {
+            if let Some(left) = &mut self.fuse {
+                let Some(fewer) = left.checked_sub(1) else {
+                    self.tally.count(Fault::KilledWithinStep);
+                    return self.crash();
+                };
+                *left = fewer;
+            }
             self.carry_out_one(action);
         }
-        self.laws.actions_done(self.now);
+        let sight = Sight::new(self.now, &self.policy, &self.ecobee);
+        self.laws.actions_done(&sight, &self.keeper.view(self.now));
     }
 
     fn carry_out_one(&mut self, action: Action) {
@@ -480,13 +594,20 @@ impl World {
                 self.send(call, Request::Refresh { token: refresh_token.expose().to_owned() });
             }
             Action::Persist { save, record } => {
-                self.laws.save_began(self.now);
+                self.tally.saves += 1;
                 self.history.add(self.now, Deed::Ordered);
-                let (takes, result) = self.disk.begin(self.now, save, record);
+                let sight = Sight::new(self.now, &self.policy, &self.ecobee);
+                self.laws.save_began(&sight, &record);
+                let written = self.machine.reading(self.now);
+                let (takes, result) = self.disk.begin(self.now, save, record, written, &mut self.tally);
                 self.later(takes, Due::Saved { life: self.life, save, result });
             }
             Action::Answer(id, answer) => {
-                let sight = Sight { now: self.now, policy: &self.policy, ecobee: &self.ecobee };
+                if let Answer::Token { access, .. } = &answer {
+                    self.tally.lent += 1;
+                    self.last_lent = Some(access.token.expose().to_owned());
+                }
+                let sight = Sight::new(self.now, &self.policy, &self.ecobee);
                 self.history.add(self.now, Deed::Answered(id, answer.clone()));
                 self.laws.answered(&sight, id, &answer);
             }
@@ -494,9 +615,11 @@ impl World {
                 if matches!(news, News::Rejected { .. }) {
                     self.laws.rejected();
                 }
-                if let (News::PinShown(pin), People::Enter(after)) = (&news, self.people) {
-                    let pin = pin.pin.clone();
-                    self.later(after, Due::Enters(pin));
+                if matches!(news, News::GivenUp { .. }) {
+                    self.laws.given_up(self.now);
+                }
+                if let News::PinShown(pin) = &news {
+                    self.pin_shown(pin);
                 }
                 self.history.add(self.now, Deed::Told(news));
             }
@@ -508,20 +631,46 @@ impl World {
         }
     }
 
+    fn pin_shown(&mut self, pin: &PinView) {
+        self.tally.pins += 1;
+        match self.people {
+            People::Enter(after) => self.later(after, Due::Enters(pin.pin.clone())),
+            People::Away => self.tally.count(Fault::PinIgnored),
+        }
+    }
+
     fn send(&mut self, call: CallId, request: Request) {
-        let errand = request.errand();
         self.history.add(self.now, Deed::Sent(request.clone()));
-        self.laws.call_began(self.now, errand);
-        let mishap = self.ecobee.fate(self.now, errand);
+        let mishap = self.ecobee.fate(self.now, request.errand());
+        self.tally.count_mishap(mishap);
+        let sight = Sight::new(self.now, &self.policy, &self.ecobee);
+        self.laws.call_began(&sight, &request, mishap != Mishap::None);
         let (life, sent_at) = (self.life, self.now);
         if mishap == Mishap::Unsent {
             let outcome = trouble(Reach::Unsent);
-            let due = Due::Replied { life, call, sent_at, outcome, killed: None };
+            let due = Due::Replied { life, call, sent_at, request, mishap, outcome };
             self.later(self.ecobee.latency, due);
         } else {
             let due = Due::Arrives { life, call, sent_at, request, mishap };
             self.later(self.ecobee.latency / 2, due);
         }
+    }
+
+    // The laws.
+
+    /// From here on the first breach of a law is kept, and does not panic.
+    pub(crate) fn keep_breaches(&mut self) {
+        self.laws.keep_breaches();
+    }
+
+    /// The first breach of a law.
+    pub(crate) fn breach(&self) -> Option<&str> {
+        self.laws.breach()
+    }
+
+    /// How often a law was held against this world.
+    pub(crate) fn count(&self, law: Law) -> Count {
+        self.laws.count(law)
     }
 }
 
