@@ -588,6 +588,24 @@ mod tests {
         }
 
         #[test]
+        fn any_number_of_seconds_is_a_lifetime_up_to_a_day(seconds in -100_000.0..200_000.0_f64, quoted: bool) {
+            let number = if quoted { format!("\"{seconds}\"") } else { seconds.to_string() };
+            let body = format!(r#"{{"access_token": "a", "token_type": "Bearer", "expires_in": {number}}}"#);
+            let least = Duration::from_millis(1);
+            let expected =
+                if seconds < least.as_secs_f64() { SHORTEST_LIFETIME.as_secs_f64() } else { seconds.min(86_400.0) };
+            prop_assert!((granted(&body).lifetime.as_secs_f64() - expected).abs() < 0.001, "{}", number);
+        }
+
+        #[test]
+        fn any_number_is_a_pins_minutes_or_seconds(number in 0.001..200_000.0_f64) {
+            let body = format!(r#"{{"ecobeePin": "A", "code": "c", "expires_in": {number}}}"#);
+            let seconds = if number <= 60.0 { number * 60.0 } else { number };
+            let lifetime = issued(&body).lifetime.as_secs_f64();
+            prop_assert!((lifetime - seconds.min(86_400.0)).abs() < 0.001, "{number}: {lifetime}");
+        }
+
+        #[test]
         fn no_success_makes_it_panic_or_serve_a_bad_token(call in call(), body in json()) {
             if let Outcome::Granted(granted) = judged(call, &body) {
                 prop_assert_eq!(flaw(granted.access.token.expose()), None);

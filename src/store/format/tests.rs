@@ -404,6 +404,40 @@ proptest! {
         }
     }
 
+    /// Rule 8, all of it: the file was written 10 minutes into the life of a token that has 50 more.
+    #[test]
+    fn a_token_passes_to_another_boot_by_wall_time_or_not_at_all(
+        elapsed in -2 * HOUR..2 * HOUR, uptime in 0..HOUR, believable: bool,
+    ) {
+        let now = Reading {
+            moment: Moment::from_millis(uptime),
+            wall: if believable { Wall::Believable } else { Wall::Doubtful },
+            ..after_reboot(elapsed)
+        };
+        let (access, doubt) = reread_access(&grant(), &now);
+        prop_assert_eq!(access.is_some(), believable && (0..3_000_000).contains(&elapsed));
+        prop_assert_eq!(doubt.is_some(), !believable || elapsed < 0);
+        if let (Some(then), Some(access)) = (grant().access, access) {
+            let left = access.expires_at.since(now.moment).as_millis();
+            prop_assert_eq!(i64::try_from(left).expect("small"), 3_000_000 - elapsed);
+            prop_assert_eq!(access.expires_at.since(access.issued_at), then.expires_at.since(then.issued_at));
+            prop_assert_eq!(access.refresh_at.since(access.issued_at), then.refresh_at.since(then.issued_at));
+        }
+        // A PIN is never dropped, and ends no later than it would have without the time in between.
+        let left = reread_pin(&now).expires_at.as_millis() - uptime;
+        prop_assert_eq!(left, if believable && elapsed >= 0 { 540_000 - elapsed } else { 540_000 });
+    }
+
+    /// The same boot: no setting of the wall clock changes anything.
+    #[test]
+    fn in_the_same_boot_no_wall_time_counts(elapsed in 0..HOUR, wall_millis: i64, believable: bool) {
+        let wall = if believable { Wall::Believable } else { Wall::Doubtful };
+        let now = Reading { wall_millis, wall, ..later(elapsed) };
+        let living = grant().access.filter(|_| elapsed < 3_000_000);
+        prop_assert_eq!(reread_access(&grant(), &now), (living, None));
+        prop_assert_eq!(reread_pin(&now), pin());
+    }
+
     #[test]
     fn no_clocks_make_it_panic(
         boot_ms: i64, wall_ms: i64, issued: i64, expires: i64, moment: i64, wall_millis: i64, same: bool,
