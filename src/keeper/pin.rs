@@ -276,7 +276,7 @@ impl Keeper {
                     waiting.interval += SLOW_DOWN_STEP;
                     self.ledger.change();
                 }
-                self.poll_again(now, Duration::ZERO);
+                self.poll_again_unless_past(now, Duration::ZERO);
             }
             Outcome::PinOver(reason) => {
                 self.pins_succeeded(now);
@@ -323,8 +323,8 @@ impl Keeper {
         self.policy.retry_max
     }
 
-    /// After a poll that failed: the clock alone ends no PIN, but one that is past its time is not asked about for
-    /// ever.
+    /// After a poll that told nothing of the PIN: the clock alone ends none, but one that is past its time is not asked
+    /// about for ever.
     fn poll_again_unless_past(&mut self, now: Moment, at_least: Duration) {
         if matches!(&self.pin, PinFlow::Awaiting { waiting } if waiting.expires_at + GRACE <= now) {
             self.pin_over("it expired".to_owned());

@@ -52,6 +52,19 @@ fn rule_9_each_slow_down_makes_the_polls_five_seconds_slower_from_then_on() {
 }
 
 #[test]
+fn a_pin_that_is_past_is_not_asked_about_for_ever_though_ecobee_only_says_slower() {
+    let mut world = World::new();
+    world.start();
+    world.run_until_state(State::AwaitingUser);
+    world.ecobee.weather(Box::new(|_, errand| match errand {
+        Errand::Poll => Mishap::Says(crate::world::Word::SlowDown),
+        Errand::Authorize | Errand::Refresh => Mishap::None,
+    }));
+    world.run(secs(540 + 300 + 300));
+    assert!(world.history.sent(Errand::Authorize).len() > 1, "the first PIN was never given up");
+}
+
+#[test]
 fn polls_that_ecobee_wants_without_a_pause_come_a_second_apart_at_most() {
     let mut world = World::new();
     world.ecobee.interval = ms(0);
@@ -508,6 +521,7 @@ fn a_pin_entered_just_before_a_long_suspend_brings_its_grant() {
 #[test]
 fn rule_9_a_request_for_a_pin_that_failed_is_not_repeated_at_once_when_the_pin_before_it_ends() {
     let mut world = awaiting();
+    world.run(secs(10));
     let poll_at = world.wake_at().expect("a poll is due");
     world.run_until(poll_at - ms(300));
     world.ecobee.next(Errand::Authorize, Mishap::LostBefore(Reach::Sent));
