@@ -342,6 +342,17 @@ async fn where_nobody_listens_nothing_was_sent() {
     assert_trouble(outcome, Reach::Unsent, &words);
 }
 
+/// A name may have other addresses.
+#[tokio::test]
+async fn a_connection_that_nobody_accepts_takes_half_the_time_at_most() {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    rustix::net::listen(&listener, 0).expect("it listens already");
+    let address = listener.local_addr().expect("its address");
+    let _the_only_one_in_the_queue = TcpStream::connect(address).expect("there is room for one");
+    let client = client(&format!("http://{address}"), BRIEF);
+    assert_trouble(refresh(&client).await, Reach::Unsent, &format!("no connection to {address}: timed out"));
+}
+
 #[tokio::test]
 async fn a_name_without_an_address_is_said_so() {
     let outcome = refresh(&client("https://ecobee.invalid", AMPLE)).await;

@@ -164,8 +164,7 @@ impl Answer<'_> {
         } else {
             Zeroizing::new("Bearer".to_owned())
         };
-        if !token_type.is_empty() && !token_type.eq_ignore_ascii_case("Bearer") {
-            // RFC 6749, section 5.1: the type is compared without case.
+        if is_of_another_type(&token_type) {
             tracing::warn!("ecobee gave a token that is no bearer token; it is lent as what ecobee calls it");
         }
         for (name, value) in [("access token", &token), ("token type", &token_type)] {
@@ -246,6 +245,12 @@ impl Answer<'_> {
         let retry_after = self.reply.retry_after;
         Outcome::Trouble(Trouble { reason, reach: Reach::Sent, retry_after, rotated })
     }
+}
+
+/// Whether a token type is none of ours; a missing one is another matter.
+fn is_of_another_type(token_type: &str) -> bool {
+    // RFC 6749, section 5.1: the type is compared without case.
+    !token_type.is_empty() && !token_type.eq_ignore_ascii_case("Bearer")
 }
 
 /// What keeps a text from standing in an `Authorization` header, as the end of a sentence.
@@ -361,6 +366,13 @@ mod tests {
             let granted = granted(&format!(r#"{{"access_token": "a"{member}}}"#));
             assert_eq!(granted.access.token_type, "Bearer");
             assert_eq!(granted.access.scope, scope);
+        }
+    }
+
+    #[test]
+    fn a_token_type_is_compared_without_case() {
+        for (token_type, another) in [("Bearer", false), ("bEARER", false), ("", false), ("MAC", true)] {
+            assert_eq!(is_of_another_type(token_type), another, "{token_type}");
         }
     }
 
@@ -484,7 +496,9 @@ mod tests {
         for (pin, shown) in [("\"ABCD-EFGH\"", "ABCD-EFGH"), ("1234", "1234"), ("\"é\"", "é")] {
             assert_eq!(issued(&format!(r#"{{"ecobeePin": {pin}, "code": "c"}}"#)).pin, shown);
         }
-        let long = format!("\"{}\"", "A".repeat(LONGEST_PIN + 1));
+        let longest = "A".repeat(LONGEST_PIN);
+        assert_eq!(issued(&format!(r#"{{"ecobeePin": "{longest}", "code": "c"}}"#)).pin, longest);
+        let long = format!("\"{longest}A\"");
         for pin in ["\"\"", "\" \"", "null", "-5", "1.5", "[]", "\"A\\u001b[2J\"", "\"A\\u009b\"", &long] {
             let reason = trouble(Call::Authorize, format!(r#"{{"ecobeePin": {pin}, "code": "c"}}"#)).reason;
             assert!(reason.contains("PIN"), "{pin}: {reason}");

@@ -293,3 +293,25 @@ impl Write for Watched<'_> {
         self.stream().poll_write_vectored(context, from)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use zeroize::Zeroizing;
+
+    use super::append;
+
+    /// A vector that grows by itself leaves its former self behind unwiped. Left alone, it would make room for eight
+    /// bytes at first, and for twice as many at the third.
+    #[test]
+    fn a_body_makes_room_itself_and_only_when_it_is_full() {
+        let mut body = Zeroizing::new(Vec::new());
+        let mut room = Vec::new();
+        for _ in 0..5 {
+            append(&mut body, b"x");
+            room.push(body.capacity());
+        }
+        assert_eq!(room, [1, 2, 4, 4, 8]);
+        append(&mut body, &[b'x'; 100]);
+        assert_eq!((body.len(), body.capacity()), (105, 105));
+    }
+}
