@@ -233,14 +233,7 @@ impl Image {
             return Ok(());
         }
         held.assure(directory)?;
-        match file.replace(&self.bytes) {
-            // The folder may have vanished in this very moment: once more, and no more.
-            Err(error) if error.is_absence() => {
-                held.assure(directory)?;
-                file.replace(&self.bytes)?;
-            }
-            outcome => outcome?,
-        }
+        file.replace(&self.bytes)?;
         held.saved(&self.account, self.number);
         Ok(())
     }

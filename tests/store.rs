@@ -213,6 +213,13 @@ fn neither_errors_nor_notes_nor_debug_output_show_a_secret() {
     let shown = format!("{store:?} {image:?} {fetched:?}");
     let shown = format!("{shown} {:?}", fetched.into_loaded(&now()));
     assert!(!shown.contains("sesame"), "{shown}");
+    for told in [
+        &format!("Store {{ directory: {:?} }}", folder.path()),
+        "Image { account: \"home\"",
+        "Fetched { notes: []",
+    ] {
+        assert!(shown.contains(told), "{told}: {shown}");
+    }
     // A string where a number belongs: serde would quote it.
     let text = fs::read_to_string(&path).expect("JSON is text");
     fs::write(&path, text.replace("\"refusals\": 0", "\"refusals\": \"sesame\"")).expect("written");
@@ -342,7 +349,19 @@ fn a_file_of_another_account_is_moved_aside() {
 }
 
 #[test]
-fn a_huge_file_is_moved_aside_unread() {
+fn a_file_of_a_mebibyte_is_read_and_a_byte_more_is_too_much() {
+    let (folder, path) = saved(&record("one"));
+    let file = File::options().append(true).open(&path).expect("there it is");
+    let length = file.metadata().expect("it is open").len();
+    let blanks = |count: u64| vec![b' '; usize::try_from(count).expect("small")];
+    (&file).write_all(&blanks((1 << 20) - length)).expect("written");
+    assert_eq!(load(&open(folder.path())).record, Some(record("one")));
+    (&file).write_all(&blanks(1)).expect("written");
+    assert_eq!(moved_aside(folder.path()).1, Flaw::TooLarge);
+}
+
+#[test]
+fn a_huge_file_is_moved_aside() {
     let folder = folder();
     let mut file = File::create(folder.path().join("home.json")).expect("created");
     chmod(&folder.path().join("home.json"), 0o600);

@@ -158,12 +158,9 @@ fn read(path: &Path, notes: &mut Vec<Note>) -> io::Result<Found> {
         return Ok(Found::Flawed(Flaw::NotAFile));
     }
     notes.extend(close_to_others(path, &file, &about));
-    if about.len() > LARGEST {
-        return Ok(Found::Flawed(Flaw::TooLarge));
-    }
     // A vector that grows leaves its former self behind unwiped, and one without room to spare is read to
     // the end by way of a small buffer that nobody wipes: hence 64 bytes more than there are.
-    let length = usize::try_from(about.len()).unwrap_or_default();
+    let length = usize::try_from(about.len().min(LARGEST)).unwrap_or_default();
     let mut bytes = Zeroizing::new(Vec::with_capacity(length + 64));
     let read = (&mut file).take(LARGEST + 1).read_to_end(&mut bytes)?;
     if read as u64 > LARGEST {
@@ -240,14 +237,15 @@ fn move_aside(from: &Path, beside: &Path, why: Aside, date: &str) -> io::Result<
 /// Renames, unless there is anything of the new name.
 fn rename_to_new(from: &Path, to: &Path) -> io::Result<()> {
     match rustix::fs::renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
-        // Some file systems cannot do it in one step. The lock keeps everyone out who keeps to the rules.
-        Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => match fs::symlink_metadata(to) {
-            Ok(_) => Err(Errno::EXIST.into()),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => fs::rename(from, to),
-            Err(error) => Err(error),
-        },
+        // Some file systems cannot do it in one step.
+        Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => rename_to_new_in_two_steps(from, to),
         outcome => Ok(outcome?),
     }
+}
+
+/// The lock keeps everyone who keeps to the rules from stepping in between.
+fn rename_to_new_in_two_steps(from: &Path, to: &Path) -> io::Result<()> {
+    if fs::symlink_metadata(to).is_ok() { Err(Errno::EXIST.into()) } else { fs::rename(from, to) }
 }
 
 fn delete(path: &Path) -> io::Result<bool> {
@@ -260,8 +258,12 @@ fn delete(path: &Path) -> io::Result<bool> {
 
 /// Carries names to the disk, as `sync_all` does contents.
 pub(super) fn sync_folder_of(path: &Path) -> io::Result<()> {
-    match File::open(parent(path))?.sync_all() {
-        // Some network file systems have no such call; names are safe there, or nothing can make them so.
+    unless_unknown(File::open(parent(path))?.sync_all())
+}
+
+/// Some network file systems have no such call; names are safe there, or nothing can make them so.
+fn unless_unknown(synced: io::Result<()>) -> io::Result<()> {
+    match synced {
         Err(error) if Errno::from_io_error(&error) == Some(Errno::INVAL) => Ok(()),
         outcome => outcome,
     }
@@ -293,11 +295,28 @@ mod tests {
 
     #[test]
     fn a_name_that_is_taken_is_not_taken_twice() {
-        let folder = tempfile::tempdir().expect("a temporary folder");
-        let (from, to) = (folder.path().join("from"), folder.path().join("to"));
-        fs::write(&from, "from").and_then(|()| fs::write(&to, "to")).expect("written");
-        let error = rename_to_new(&from, &to).expect_err("it is taken");
-        assert_eq!(error.kind(), io::ErrorKind::AlreadyExists);
-        assert_eq!(fs::read_to_string(&to).expect("read"), "to");
+        for rename in [rename_to_new, rename_to_new_in_two_steps] {
+            let folder = tempfile::tempdir().expect("a temporary folder");
+            let [from, to, free] = ["from", "to", "free"].map(|name| folder.path().join(name));
+            fs::write(&from, "from").and_then(|()| fs::write(&to, "to")).expect("written");
+            let error = rename(&from, &to).expect_err("it is taken");
+            assert_eq!(error.kind(), io::ErrorKind::AlreadyExists);
+            assert_eq!(fs::read_to_string(&to).expect("read"), "to");
+            rename(&from, &free).expect("it is free");
+            assert_eq!(fs::read_to_string(&free).expect("read"), "from");
+        }
+    }
+
+    #[test]
+    fn a_file_system_that_cannot_carry_a_folder_to_the_disk_is_no_failure_but_a_failing_one_is() {
+        // /proc has no such call.
+        sync_folder_of(Path::new("/proc/version")).expect("nothing to carry");
+        assert!(unless_unknown(Err(Errno::IO.into())).is_err());
+    }
+
+    #[test]
+    fn the_parent_of_a_bare_name_is_the_present_folder() {
+        assert_eq!(parent(Path::new("state")), Path::new("."));
+        assert_eq!(parent(Path::new("state/home.json")), Path::new("state"));
     }
 }

@@ -45,9 +45,9 @@ impl Folder {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The number of the next image; waits for nobody.
+    /// The number of the next image, which no other has; waits for nobody.
     pub(super) fn next_image(&self) -> u64 {
-        self.images.fetch_add(1, Ordering::Relaxed) + 1
+        self.images.fetch_add(1, Ordering::Relaxed)
     }
 }
 

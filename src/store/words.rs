@@ -77,11 +77,6 @@ impl StoreError {
             Self::Name { .. } => 2,
         }
     }
-
-    /// Whether something that was to be there is not: the folder, most likely.
-    pub(super) fn is_absence(&self) -> bool {
-        matches!(self, Self::Refused { error, .. } if error.kind() == io::ErrorKind::NotFound)
-    }
 }
 
 impl std::error::Error for StoreError {}
@@ -377,6 +372,10 @@ mod tests {
             (Errno::ROFS, "read-only here; mount it writable"),
             (Errno::NOENT, "folder is gone; make it again"),
             (Errno::ACCESS, "has no right to; the folder and all in it must belong"),
+            (Errno::PERM, "has no right to; the folder and all in it must belong"),
+            (Errno::NOTDIR, "on the way there is not a folder; move that away"),
+            (Errno::ISDIR, "a folder stands in the way; move that away"),
+            (Errno::NOTEMPTY, "a folder stands in the way; move that away"),
             (Errno::IO, "; look for the cause in the kernel's log"),
         ];
         for (errno, words) in refusals {
