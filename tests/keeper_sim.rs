@@ -61,6 +61,14 @@ fn a_new_account_asks_for_a_pin_and_shows_it() {
 }
 
 #[test]
+fn the_states_have_the_names_that_users_know() {
+    let states =
+        [State::RequestingPin, State::AwaitingUser, State::Authorized, State::Refreshing, State::Retrying];
+    let names = ["requesting-pin", "awaiting-user", "authorized", "refreshing", "retrying"];
+    assert_eq!(states.map(State::name), names);
+}
+
+#[test]
 fn an_entered_pin_becomes_a_grant() {
     let mut world = World::new();
     world.start();

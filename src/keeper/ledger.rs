@@ -110,8 +110,8 @@ impl Ledger {
     /// When a failed save is to be tried again.
     pub(super) fn wake_at(&self) -> Option<Moment> {
         match self.wanted {
-            Wanted::At(at) if !self.is_busy() => Some(at),
-            Wanted::At(_) | Wanted::Nothing | Wanted::Now => None,
+            Wanted::At(at) => Some(at),
+            Wanted::Nothing | Wanted::Now => None,
         }
     }
 }

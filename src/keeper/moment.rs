@@ -50,3 +50,15 @@ impl Sub<Duration> for Moment {
         Self(self.0.saturating_sub(millis(length)))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_moment_is_as_many_milliseconds_as_it_was_made_of() {
+        for millis in [i64::MIN, -7, 0, 7, i64::MAX] {
+            assert_eq!(Moment::from_millis(millis).as_millis(), millis);
+        }
+    }
+}

@@ -54,9 +54,9 @@ pub(super) enum PinFlow {
 
 impl Keeper {
     pub(super) fn restore_pin(&mut self, stored: StoredPin, now: Moment) {
-        self.last_serial += 1;
         self.pin = PinFlow::Awaiting {
             waiting: Waiting {
+                // Nobody asked for it in this life, so it is newer than nothing.
                 serial: self.last_serial,
                 pin: stored.pin,
                 code: stored.code,

@@ -414,6 +414,52 @@ mod tests {
         assert!(restored.refresh_at() >= now + promised);
     }
 
+    /// Of a token that lives a minute: with the usual `ahead` its window is half of that.
+    #[test]
+    fn at_the_opening_the_window_is_open() {
+        let (opens_at, minute) = (ISSUED_AT + Duration::from_secs(30), Duration::from_secs(60));
+        let plan = plan(minute, Duration::from_secs(600), Duration::ZERO, 1);
+        let just_before = opens_at - Duration::from_millis(1);
+        assert!(plan.early_at(just_before).is_some());
+        assert_eq!(plan.early_at(opens_at), None);
+        let (mut shut, mut open) = (plan.clone(), plan.clone());
+        shut.lease(just_before, Duration::ZERO, Told::Lifetime);
+        assert_eq!(shut.refresh_at(), just_before + PLAIN_PROMISE);
+        open.lease(opens_at, Duration::ZERO, Told::Lifetime);
+        assert_eq!(open, Plan { promised_until: plan.refresh_at(), ..plan }, "nothing else has moved");
+    }
+
+    #[test]
+    fn a_promise_that_just_fits_moves_nothing_and_one_that_does_not_moves_the_refresh_by_a_step_more() {
+        let (hour, now) = (Duration::from_secs(3600), ISSUED_AT + Duration::from_secs(1000));
+        let mut plan = plan(hour, Duration::from_secs(600), Duration::ZERO, 1);
+        let planned = plan.refresh_at();
+        let fitting = planned.since(now);
+        assert_eq!(plan.clone().lease(now, fitting, Told::TokenOnly), Lease::Promised(fitting));
+        let longer = fitting + Duration::from_millis(1);
+        assert_eq!(plan.lease(now, longer, Told::TokenOnly), Lease::PutOff);
+        // A tenth of a window of nine minutes.
+        assert_eq!(plan.refresh_at(), now + longer + Duration::from_secs(54));
+        assert_eq!(plan.early_at(now), Some(now + longer), "what was promised counts at once");
+    }
+
+    /// Known numbers of `SplitMix64`.
+    #[test]
+    fn jitter_is_well_mixed() {
+        let mut jitter = Jitter::new(1_234_567);
+        let mut next = || jitter.part_of(Duration::from_millis(u64::MAX)).as_millis();
+        assert_eq!(next(), 6_457_827_717_110_365_317);
+        assert_eq!(next(), 3_203_168_211_198_807_973);
+        assert_eq!(next(), 9_817_491_932_198_370_423);
+    }
+
+    #[test]
+    fn a_restart_does_not_hurry_a_token_that_lives_shorter_than_the_pace() {
+        let (second, ahead) = (Duration::from_secs(1), Duration::from_secs(600));
+        let restored = Plan::restored(ISSUED_AT, second, ahead, ISSUED_AT + LEAST_PACE, ISSUED_AT);
+        assert_eq!(restored.refresh_at(), ISSUED_AT + LEAST_PACE);
+    }
+
     #[test]
     fn jitter_reaches_both_ends() {
         let mut jitter = Jitter::new(1);

@@ -142,7 +142,7 @@ impl Keeper {
                 self.phase = Phase::Marking { grant, save, since };
             }
         } else if self.ledger.is_failing() && closes_at.is_some_and(|closes_at| now < closes_at) {
-            let again_at = self.ledger.wake_at().unwrap_or(now + SAVE_PATIENCE).max(now + SAVE_PATIENCE);
+            let again_at = self.ledger.wake_at().unwrap_or(now).max(now + SAVE_PATIENCE);
             if let Some(access) = &mut grant.access {
                 access.plan.hold_until(again_at);
             }

@@ -70,6 +70,18 @@ fn where_the_window_does_not_allow_it_the_request_waits_for_the_planned_refresh(
 
 /// A refresh that comes in time anyhow is not worth a place in the budget.
 #[test]
+fn a_min_ttl_that_the_window_allows_brings_nothing_on_however_early_it_is_asked_for() {
+    let mut world = World::authorized();
+    world.run_until(world.issued_at() + secs(1000));
+    let beyond_the_plan = world.refresh_at().since(world.now).as_secs() + 60;
+    let (took, lent) = world.lent_later(json().min_ttl(beyond_the_plan));
+    assert_eq!(took, world.disk.takes);
+    assert!(lent.promised >= secs(beyond_the_plan));
+    world.run(secs(60));
+    assert_eq!(world.refreshes(), 0);
+}
+
+#[test]
 fn a_planned_refresh_within_the_bound_is_waited_for_and_not_brought_on() {
     let mut world = World::authorized();
     let planned = world.refresh_at();
@@ -206,6 +218,16 @@ fn such_a_request_waits_thirty_seconds_at_most() {
     let (took, problem) = world.problem_later(json().min_ttl(1000));
     assert_eq!(took, secs(30));
     assert!(matches!(problem, Problem::Unavailable { .. }));
+}
+
+#[test]
+fn whoever_does_not_wait_until_the_planned_refresh_is_told_that_it_has_to_come_first() {
+    let mut world = World::authorized();
+    world.run_until(world.refresh_at() - secs(4));
+    let (took, problem) = world.problem_later(json().min_ttl(1000).wait(2));
+    assert_eq!(took, secs(2));
+    let Problem::Unavailable { detail, .. } = problem else { panic!("{problem:?}") };
+    assert_eq!(detail, "a new token has to come first, and is not here yet");
 }
 
 #[test]

@@ -43,7 +43,7 @@ fn rule_9_each_slow_down_makes_the_polls_five_seconds_slower_from_then_on() {
     world.start();
     world.ecobee.next(Errand::Poll, Mishap::None);
     for _ in 0..2 {
-        world.ecobee.next(Errand::Poll, Mishap::Says(crate::world::Word::SlowDown));
+        world.ecobee.next(Errand::Poll, Mishap::Says(Word::SlowDown));
     }
     world.run(secs(300));
     let polls = world.history.sent_at(Errand::Poll);
@@ -94,7 +94,7 @@ fn rule_9_no_poll_comes_sooner_than_ecobee_wishes() {
     let mut world = World::new();
     world.ecobee.pin_lifetime = secs(3600);
     world.start();
-    world.ecobee.next(Errand::Poll, Mishap::Says(crate::world::Word::TooMany(Some(secs(200)))));
+    world.ecobee.next(Errand::Poll, Mishap::Says(Word::TooMany(Some(secs(200)))));
     world.run(secs(400));
     let polls = world.history.sent_at(Errand::Poll);
     assert_eq!(polls[1].since(polls[0]), secs(200) + world.ecobee.latency);
@@ -105,7 +105,7 @@ fn rule_9_no_poll_comes_sooner_than_ecobee_wishes() {
 fn rule_9_no_request_for_a_pin_comes_sooner_than_ecobee_wishes() {
     let mut world = awaiting();
     world.run(secs(500));
-    world.ecobee.next(Errand::Poll, Mishap::Says(crate::world::Word::TooMany(Some(secs(3000)))));
+    world.ecobee.next(Errand::Poll, Mishap::Says(Word::TooMany(Some(secs(3000)))));
     world.run_until_sent(Errand::Poll);
     let joined = world.ask(authorize().wait(3600));
     world.run(secs(1));
@@ -140,7 +140,7 @@ fn rule_10_when_a_pin_expires_unused_the_next_is_asked_for_at_once() {
 #[test]
 fn rule_10_a_pin_that_ecobee_calls_over_is_replaced_at_once() {
     let mut world = awaiting();
-    world.ecobee.next(Errand::Poll, Mishap::Says(crate::world::Word::PinOver));
+    world.ecobee.next(Errand::Poll, Mishap::Says(Word::PinOver));
     world.run_until_sent(Errand::Poll);
     world.run(world.ecobee.latency);
     assert_eq!(world.history.sent(Errand::Authorize).len(), 2);
@@ -167,6 +167,45 @@ fn rule_10_a_pin_entered_during_an_outage_counts_though_its_time_is_over() {
     world.ecobee.outage(pin.expires_at + secs(120), Mishap::LostBefore(Reach::Sent));
     world.run_until(pin.expires_at + secs(290));
     assert_eq!(world.state(), State::Authorized);
+}
+
+/// Nobody is reminded of a PIN past its time, and nothing wakes for it.
+#[test]
+fn rule_9_a_reminder_that_is_due_while_the_pin_is_past_its_time_makes_no_hot_loop() {
+    let mut world = World::new();
+    world.policy = Policy { remind_every: secs(600), ..Policy::default() };
+    world.start();
+    world.run(secs(1));
+    let told_at = world.history.notices()[0].0;
+    world.ecobee.outage(told_at + secs(700), Mishap::Unsent);
+    world.run_until(told_at + secs(600));
+    world.tick();
+    assert_eq!(world.history.notices().len(), 1);
+    assert!(world.wake_at().is_some_and(|at| at > world.now), "{:?}", world.wake_at());
+}
+
+#[test]
+fn rule_10_a_pin_ends_in_time_though_no_poll_is_due() {
+    let mut world = awaiting();
+    let pin = world.pin().expect("a PIN");
+    world.ecobee.next(Errand::Poll, Mishap::Says(Word::TooMany(Some(secs(3000)))));
+    world.run_until(pin.expires_at - ms(1));
+    assert_eq!(world.wake_at(), Some(pin.expires_at));
+    world.run_until(pin.expires_at);
+    assert_eq!(world.wake_at(), Some(pin.expires_at + secs(300)));
+    world.run(secs(300));
+    assert!(world.history.says(|news| matches!(news, News::PinOver(_))));
+}
+
+#[test]
+fn a_poll_that_works_again_ends_the_trouble() {
+    let mut world = awaiting();
+    world.ecobee.next(Errand::Poll, Mishap::LostBefore(Reach::Sent));
+    world.run(secs(32));
+    assert_eq!(world.view().failures, 1);
+    world.run(secs(32));
+    assert_eq!(world.view().failures, 0);
+    assert!(world.history.says(|news| matches!(news, News::TroubleEnded { .. })));
 }
 
 #[test]
@@ -356,6 +395,31 @@ fn authorize_that_fails_says_so_and_leaves_the_old_pin() {
 }
 
 #[test]
+fn authorize_that_fails_beside_a_living_grant_is_not_made_again_unless_somebody_waits_for_it() {
+    let mut world = World::authorized();
+    world.run_until(world.issued_at() + secs(2000));
+    let patient_reader = world.ask(json().min_ttl(3000).wait(3600));
+    world.ecobee.next(Errand::Authorize, Mishap::Unsent);
+    let (took, problem) = world.problem_later(authorize());
+    let Problem::Unavailable { retry_after, .. } = problem else { panic!("{problem:?}") };
+    assert_eq!(retry_after + took, secs(30));
+    world.run(secs(900));
+    assert!(world.waits(patient_reader));
+    assert_eq!(world.history.sent(Errand::Authorize).len(), 1);
+}
+
+#[test]
+fn authorize_is_taken_at_the_very_moment_up_to_which_ecobee_wished_to_be_left_alone() {
+    let mut world = World::authorized();
+    world.ecobee.next(Errand::Authorize, Mishap::Says(Word::TooMany(Some(secs(100)))));
+    world.problem_later(authorize());
+    world.run(ms(99_999));
+    assert!(matches!(world.problem(authorize()), Problem::Unavailable { .. }));
+    world.run(ms(1));
+    pin_given(&mut world);
+}
+
+#[test]
 fn authorize_with_a_wait_waits_for_ecobee_to_come_back() {
     let mut world = World::authorized();
     world.ecobee.outage(world.now + secs(20), Mishap::Unsent);
@@ -391,7 +455,7 @@ fn authorize_during_a_poll_does_not_lose_what_the_poll_brings() {
 #[test]
 fn a_slow_down_that_comes_while_another_pin_is_asked_for_counts_if_the_old_pin_stays() {
     let mut world = awaiting();
-    world.ecobee.next(Errand::Poll, Mishap::Says(crate::world::Word::SlowDown));
+    world.ecobee.next(Errand::Poll, Mishap::Says(Word::SlowDown));
     world.ecobee.next(Errand::Authorize, Mishap::Unsent);
     world.run_until_sent(Errand::Poll);
     world.ask(authorize());
@@ -426,7 +490,7 @@ fn a_pin_that_hangs_on_its_way_to_the_disk_is_shown_after_two_seconds() {
 fn authorize_during_a_slow_retry_that_works_gives_a_pin_beside_the_grant() {
     let mut world = World::authorized();
     world.suspend(secs(4000));
-    world.ecobee.next_refreshes(3, Mishap::Says(crate::world::Word::Refused));
+    world.ecobee.next_refreshes(3, Mishap::Says(Word::Refused));
     world.ecobee.next(Errand::Refresh, Mishap::Late(secs(5)));
     world.tick();
     world.run_until_state(State::AwaitingUser);
@@ -460,7 +524,7 @@ fn rule_10_a_pin_past_its_time_that_nobody_entered_is_replaced_whatever_ecobee_s
     let mut world = awaiting();
     let pin = world.pin().expect("a PIN");
     world.run_until(pin.expires_at);
-    world.ecobee.next(Errand::Poll, Mishap::Says(crate::world::Word::Pending));
+    world.ecobee.next(Errand::Poll, Mishap::Says(Word::Pending));
     world.run_until_sent(Errand::Poll);
     world.run(world.ecobee.latency);
     assert_eq!(world.history.sent(Errand::Authorize).len(), 2);

@@ -140,6 +140,28 @@ fn rule_5_a_refused_token_is_tried_again_after_a_minute_and_then_every_five() {
 }
 
 #[test]
+fn a_refused_token_that_works_again_ends_the_asking_for_a_pin() {
+    let mut world = refusing(Rotation::Strict, 4000);
+    for _ in 0..100 {
+        world.ecobee.next(Errand::Authorize, Mishap::Says(Word::TooMany(None)));
+    }
+    world.run_until_state(State::RequestingPin);
+    world.run_until_state(State::Authorized);
+    world.history.forget();
+    world.run(secs(3000));
+    assert_eq!(world.history.sent(Errand::Authorize), []);
+}
+
+#[test]
+fn during_a_slow_retry_readers_are_told_of_the_pin_at_once() {
+    let mut world = refusing(Rotation::Same, 1_000_000);
+    world.run_until_state(State::AwaitingUser);
+    world.run_until_sent(Errand::Refresh);
+    let problem = world.problem(json());
+    assert!(matches!(problem, Problem::AuthorizationRequired { .. }), "{problem:?}");
+}
+
+#[test]
 fn rule_5_a_refused_token_that_works_again_calls_the_pin_off() {
     let mut world = refusing(Rotation::Strict, 4000);
     world.run_until_state(State::AwaitingUser);
@@ -225,6 +247,17 @@ fn rule_2_the_previous_token_is_tried_just_before_the_pin_flow_and_may_save_it()
     assert_eq!(world.history.sent(Errand::Authorize).len(), 0);
     world.run(secs(3600));
     assert_eq!(world.view().failures, 0);
+}
+
+#[test]
+fn rule_2_a_refresh_token_that_comes_back_the_same_is_not_its_own_predecessor() {
+    let mut world = World::new();
+    world.ecobee.rotation = Rotation::Same;
+    world.start();
+    world.enter_first_pin();
+    world.run(secs(7200));
+    assert_eq!(world.refreshes(), 2);
+    assert_eq!(world.disk.record.grant.as_ref().expect("a grant").previous, None);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use ecobee_tokend::keeper::{News, Problem, State};
 
-use crate::world::{DiskMishap, Errand, Mishap, World, bare, json, ms, refresh, rejected, secs};
+use crate::world::{DiskMishap, Errand, Mishap, World, authorize, bare, json, ms, refresh, rejected, secs};
 
 fn marked(world: &World) -> bool {
     world.disk.record.grant.as_ref().is_some_and(|grant| grant.refresh_sent)
@@ -62,6 +62,44 @@ fn rule_1_saving_is_tried_again_until_it_works() {
 }
 
 #[test]
+fn a_token_that_dies_the_moment_it_is_refreshed_needs_no_mark() {
+    let mut world = World::authorized_for(secs(2));
+    assert_eq!(world.refresh_at(), world.view().token.expect("a token").expires_at);
+    world.run_until(world.refresh_at());
+    assert_eq!(world.refreshes(), 1, "at once, for nothing had to be saved first");
+}
+
+/// Otherwise the poll could still be in flight when the refresh is sent.
+#[test]
+fn a_poll_that_is_due_while_the_mark_is_saved_waits() {
+    let mut world = World::authorized();
+    world.run_until(world.refresh_at() - secs(20));
+    world.ask(authorize());
+    world.run(secs(1));
+    world.disk.takes = secs(25);
+    world.ecobee.next(Errand::Poll, Mishap::Late(secs(30)));
+    world.run_until_sent(Errand::Refresh);
+    assert_eq!(world.history.sent(Errand::Poll), []);
+    world.run_until_sent(Errand::Poll);
+}
+
+#[test]
+fn failed_saves_back_off_doubling_from_the_first_on() {
+    let mut world = World::authorized();
+    world.run_until_sent(Errand::Refresh);
+    world.disk.broken = true;
+    world.run(secs(1));
+    for whole in [secs(5), secs(10), secs(20), secs(40)] {
+        let (orders, since) = (world.disk.orders, world.now);
+        while world.disk.orders == orders {
+            world.run(ms(10));
+        }
+        let pause = world.now.since(since);
+        assert!(pause + secs(1) >= whole * 3 / 4 && pause <= whole + ms(10), "{pause:?} of {whole:?}");
+    }
+}
+
+#[test]
 fn rule_1_a_grant_that_could_not_be_saved_is_lost_in_a_crash_and_refreshed_from_the_mark() {
     let mut world = World::new();
     world.ecobee.rotation = crate::world::Rotation::Leeway(secs(3600));
@@ -89,6 +127,28 @@ fn a_broken_disk_puts_a_refresh_off_but_not_beyond_the_close() {
     assert!(world.now <= closes_at + secs(1), "{:?} after the close", world.now.since(closes_at));
     assert!(world.disk.orders - before < 60, "a hot loop of {} saves", world.disk.orders - before);
     world.lent_later(json());
+}
+
+#[test]
+fn at_the_close_a_broken_disk_that_says_so_at_once_holds_nothing_up() {
+    let mut world = World::authorized();
+    let closes_at = world.issued_at() + secs(3540);
+    world.disk.broken = true;
+    world.disk.takes = ms(0);
+    world.run_until_sent(Errand::Refresh);
+    assert_eq!(world.now, closes_at);
+}
+
+#[test]
+fn a_disk_that_begins_to_hang_at_the_close_holds_the_refresh_up_for_two_seconds() {
+    let mut world = World::authorized();
+    let closes_at = world.issued_at() + secs(3540);
+    world.disk.broken = true;
+    world.run_until(closes_at - ms(1));
+    world.disk.broken = false;
+    world.disk.takes = secs(100_000);
+    world.run_until_sent(Errand::Refresh);
+    assert_eq!(world.now, closes_at + secs(2));
 }
 
 #[test]

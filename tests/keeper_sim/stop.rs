@@ -90,6 +90,17 @@ fn a_stop_lends_a_living_token_on_and_forces_nothing() {
 }
 
 #[test]
+fn a_refresh_that_a_stop_forbids_is_refused_at_once_though_a_poll_is_in_flight() {
+    let mut world = World::authorized();
+    world.ask(authorize());
+    world.ecobee.next(Errand::Poll, Mishap::Late(secs(20)));
+    world.run_until_sent(Errand::Poll);
+    world.stop();
+    let Problem::Unavailable { detail, .. } = world.problem(refresh()) else { panic!("another problem") };
+    assert_eq!(detail, "the daemon is stopping");
+}
+
+#[test]
 fn a_stop_leaves_time_to_write_a_promise_down() {
     let mut world = World::authorized();
     world.run_until(world.refresh_at() - secs(10));

@@ -217,6 +217,37 @@ fn an_answer_with_another_number_changes_nothing() {
     assert_eq!(world.state(), State::Authorized);
 }
 
+/// The world answers each call once; a late answer comes from a supervisor that is wrong.
+#[test]
+fn a_late_answer_to_an_earlier_call_changes_nothing() {
+    use ecobee_tokend::keeper::{
+        Action, Event, IssuedPin, Keeper, Moment, Outcome, Policy, Reach, Record, Trouble,
+    };
+    use ecobee_tokend::secret::Secret;
+
+    let call_in = |actions: Vec<Action>| {
+        actions
+            .into_iter()
+            .find_map(|action| if let Action::SendAuthorize { call } = action { Some(call) } else { None })
+    };
+    let sent_at = Moment::from_millis(0);
+    let mut keeper = Keeper::new(Policy::default(), Record::default(), sent_at, 1);
+    let first = call_in(keeper.step(sent_at, Event::Started)).expect("a call");
+    let trouble = Trouble { reason: String::new(), reach: Reach::Sent, retry_after: None, rotated: None };
+    keeper.step(sent_at, Event::Replied { call: first, sent_at, outcome: Outcome::Trouble(trouble) });
+    let now = sent_at + secs(60);
+    let second = call_in(keeper.step(now, Event::Ticked)).expect("another call");
+    let before = keeper.view(now);
+    let issued = IssuedPin {
+        pin: "late".to_owned(),
+        code: Secret::new("code"),
+        lifetime: secs(540),
+        interval: secs(30),
+    };
+    keeper.step(now, Event::Replied { call: first, sent_at, outcome: Outcome::PinIssued(issued) });
+    assert_eq!(keeper.view(now + secs(3)), before, "{second:?} is still in flight");
+}
+
 #[test]
 fn a_tick_is_harmless_at_any_moment() {
     let mut calm = World::authorized();
@@ -243,6 +274,26 @@ fn people_hear_of_a_token_that_is_lost_for_long_and_of_its_return() {
     assert!(*lost_at >= dies_at && *lost_at <= dies_at + secs(62));
     assert_eq!(reason, "no route to ecobee");
     assert!(world.history.says(|news| matches!(news, News::TokenDied)));
+}
+
+#[test]
+fn people_who_heard_of_a_lost_token_and_of_a_pin_hear_of_the_return_once() {
+    let mut world = World::authorized();
+    let dies_at = world.view().token.expect("a token").expires_at;
+    world.ecobee.outage(dies_at + secs(1000), Mishap::Unsent);
+    world.run_until(dies_at + secs(900));
+    world.revoke_all();
+    world.run_until_state(State::AwaitingUser);
+    world.enter_pin();
+    world.run_until_state(State::Authorized);
+    let notices = world.history.notices();
+    assert!(
+        matches!(
+            &notices[..],
+            [(_, Notice::TokenLost { .. }), (_, Notice::PinWaiting(_)), (_, Notice::TokenBack)]
+        ),
+        "{notices:?}"
+    );
 }
 
 /// Not while the network comes up after a boot; but when it has lasted five minutes, whatever the pauses are.
