@@ -25,8 +25,8 @@ impl Keeper {
         let access = stored.access.filter(|_| !stored.refresh_sent).map(|access| {
             let lifetime = access.expires_at.since(access.issued_at);
             let plan = Plan::restored(access.issued_at, lifetime, self.policy.ahead, access.refresh_at, now);
-            self.last_serial += 1;
             Access {
+                // Every token of this life is newer.
                 serial: self.last_serial,
                 token: access.token,
                 issued_at: access.issued_at,

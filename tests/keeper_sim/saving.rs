@@ -1,8 +1,10 @@
 //! Rule 1: save, then serve.
 
-use ecobee_tokend::keeper::{News, Problem, State};
+use ecobee_tokend::keeper::{News, Policy, Problem, State};
 
-use crate::world::{DiskMishap, Errand, Mishap, World, authorize, bare, json, ms, refresh, rejected, secs};
+use crate::world::{
+    DiskMishap, Errand, Mishap, Rotation, World, authorize, bare, json, ms, refresh, rejected, secs,
+};
 
 fn marked(world: &World) -> bool {
     world.disk.record.grant.as_ref().is_some_and(|grant| grant.refresh_sent)
@@ -102,7 +104,7 @@ fn failed_saves_back_off_doubling_from_the_first_on() {
 #[test]
 fn rule_1_a_grant_that_could_not_be_saved_is_lost_in_a_crash_and_refreshed_from_the_mark() {
     let mut world = World::new();
-    world.ecobee.rotation = crate::world::Rotation::Leeway(secs(3600));
+    world.ecobee.rotation = Rotation::Leeway(secs(3600));
     world.start();
     world.enter_first_pin();
     world.run_until_sent(Errand::Refresh);
@@ -127,6 +129,38 @@ fn a_broken_disk_puts_a_refresh_off_but_not_beyond_the_close() {
     assert!(world.now <= closes_at + secs(1), "{:?} after the close", world.now.since(closes_at));
     assert!(world.disk.orders - before < 60, "a hot loop of {} saves", world.disk.orders - before);
     world.lent_later(json());
+}
+
+#[test]
+fn rule_1_a_mark_that_is_saved_while_the_refresh_is_in_flight_is_a_mark_all_the_same() {
+    let mut world = World::new();
+    world.ecobee.rotation = Rotation::Leeway(secs(3600));
+    world.start();
+    world.enter_first_pin();
+    let closes_at = world.issued_at() + secs(3540);
+    world.run_until(world.refresh_at() - secs(10));
+    world.lent_later(json().min_ttl(closes_at.since(world.now).as_secs()));
+    world.disk.next(DiskMishap::Fails(ms(20)));
+    world.ecobee.next(Errand::Refresh, Mishap::Late(secs(30)));
+    world.run_until_sent(Errand::Refresh);
+    assert_eq!(world.now, closes_at + ms(20), "it can be put off no longer");
+    world.run(secs(10));
+    assert!(!world.view().unsaved);
+    world.crash();
+    let (took, _) = world.lent_later(json());
+    assert!(took >= world.ecobee.latency, "the stored token may be dead");
+}
+
+#[test]
+fn a_broken_disk_puts_a_refresh_off_by_two_seconds_at_least() {
+    let mut world = World::new();
+    world.policy = Policy { retry_initial: secs(1), ..Policy::default() };
+    world.start();
+    world.enter_first_pin();
+    world.disk.broken = true;
+    world.run_until(world.refresh_at());
+    world.run(world.disk.takes);
+    assert_eq!(world.refresh_at(), world.now + secs(2));
 }
 
 #[test]
