@@ -2,7 +2,7 @@
 
 use ecobee_tokend::keeper::{News, Notice, Policy, Problem, Reach, State};
 
-use crate::world::{Errand, Mishap, Rotation, Word, World, bare, json, ms, rejected, secs};
+use crate::world::{Errand, Mishap, Rotation, Word, World, bare, json, ms, refresh, rejected, secs};
 
 /// The refresh tokens that were shown, without repetitions.
 fn shown(world: &World) -> Vec<String> {
@@ -150,6 +150,30 @@ fn a_refused_token_that_works_again_ends_the_asking_for_a_pin() {
     world.history.forget();
     world.run(secs(3000));
     assert_eq!(world.history.sent(Errand::Authorize), []);
+}
+
+#[test]
+fn rule_9_after_the_last_resort_too_no_forced_try_comes_sooner_than_ecobee_wishes() {
+    let mut world = refusing(Rotation::Reuse, 0);
+    world.suspend(secs(4000));
+    world.ecobee.next_refreshes(3, Mishap::Says(Word::Refused));
+    world.ecobee.next_refreshes(1, Mishap::Says(Word::TooMany(Some(secs(3000)))));
+    world.tick();
+    world.run_until_state(State::AwaitingUser);
+    assert_eq!(world.refreshes(), 4);
+    let problem = world.problem(refresh());
+    assert!(matches!(problem, Problem::AuthorizationRequired { .. }), "{problem:?}");
+    world.run(secs(100));
+    assert_eq!(world.refreshes(), 4);
+}
+
+#[test]
+fn after_a_restart_a_counted_out_token_has_no_failed_call_to_repeat() {
+    let mut world = refusing(Rotation::Same, 1_000_000);
+    world.run_until_state(State::AwaitingUser);
+    assert!(world.view().next_try_at.is_some());
+    world.crash();
+    assert_eq!(world.view().next_try_at, None);
 }
 
 #[test]

@@ -249,6 +249,30 @@ fn a_late_answer_to_an_earlier_call_changes_nothing() {
 }
 
 #[test]
+fn the_view_tells_when_a_failed_call_is_made_again_and_only_then() {
+    let mut world = World::authorized();
+    assert_eq!(world.view().next_try_at, None);
+    world.ecobee.next(Errand::Refresh, Mishap::Unsent);
+    world.run_until_state(State::Retrying);
+    let next = world.view().next_try_at;
+    world.history.forget();
+    world.run_until_sent(Errand::Refresh);
+    assert_eq!(next.map(|at| at + world.disk.takes), Some(world.now), "the mark is saved first");
+
+    let mut world = World::new();
+    world.start();
+    world.run(secs(1));
+    assert_eq!(world.view().next_try_at, None, "a poll that is due has not failed");
+    world.ecobee.next(Errand::Poll, Mishap::Unsent);
+    world.run_until_sent(Errand::Poll);
+    world.run(secs(1));
+    let next = world.view().next_try_at;
+    world.history.forget();
+    world.run_until_sent(Errand::Poll);
+    assert_eq!(next, Some(world.now));
+}
+
+#[test]
 fn a_tick_is_harmless_at_any_moment() {
     let mut calm = World::authorized();
     let mut ticked = World::authorized();
