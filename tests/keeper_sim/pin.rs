@@ -185,16 +185,15 @@ fn rule_9_a_reminder_that_is_due_while_the_pin_is_past_its_time_makes_no_hot_loo
 }
 
 #[test]
-fn rule_10_a_pin_ends_in_time_though_no_poll_is_due() {
+fn rule_10_a_pin_is_off_show_when_its_time_ends_though_no_poll_is_due() {
     let mut world = awaiting();
     let pin = world.pin().expect("a PIN");
     world.ecobee.next(Errand::Poll, Mishap::Says(Word::TooMany(Some(secs(3000)))));
     world.run_until(pin.expires_at - ms(1));
     assert_eq!(world.wake_at(), Some(pin.expires_at));
+    assert!(world.pin().is_some());
     world.run_until(pin.expires_at);
-    assert_eq!(world.wake_at(), Some(pin.expires_at + secs(300)));
-    world.run(secs(300));
-    assert!(world.history.says(|news| matches!(news, News::PinOver(_))));
+    assert_eq!(world.pin(), None);
 }
 
 #[test]
