@@ -7,10 +7,11 @@
 //!  clock ──────────┘  └── what came of the actions   socket   local readers
 //!                         what clients ask           systemd  ready, status, watchdog, inherited sockets
 //!                                                    notify   webhook, command
+//!                                                    metrics  what happened, counted
 //! ```
 //! [`keeper`] decides what happens next to one account and knows nothing of the world. [`supervisor`] is the one
 //! loop: it brings events in and carries actions out. Each other room does one thing for it and knows no other
-//! room but the keeper's words, [`secret`] and [`clock`]; what leaves this machine, `ecobee`'s calls and `notify`'s
+//! room but the keeper's words, [`secret`] and [`clock`] ([`metrics`] where it is read out); what leaves this machine, `ecobee`'s calls and `notify`'s
 //! messages, goes by way of [`dial`].
 //!
 //! # Three ways through the house
@@ -49,6 +50,7 @@ pub mod ecobee;
 pub mod foreign;
 pub mod keeper;
 pub mod log;
+pub mod metrics;
 pub mod notify;
 pub mod people;
 pub mod quote;

@@ -11,10 +11,14 @@
 //! wire      its bytes, and where it stands: receiving, waiting, sending, idle
 //! routes    the table of what may be asked
 //! query     ?min_ttl= and ?wait=
-//! form      Accept: text or JSON
+//! form      Accept: text or JSON, and in which dialect
 //! desk      one request → one response
 //! answers   how tokens, PINs and states are written
 //! problem   how a refusal is written
+//! body      what is written at once, and what comes over time
+//! events    the accounts' changes as a stream
+//! bulletin  who has changed, and who wants to know
+//! measures  how metrics are written, and how requests are counted
 //! ```
 //!
 //! **Whoever connects is known before the first byte**: the peer's credentials are taken at the accept.
@@ -23,8 +27,12 @@
 
 mod answers;
 mod bind;
+mod body;
+mod bulletin;
 mod desk;
+mod events;
 mod form;
+mod measures;
 mod problem;
 mod query;
 mod routes;
@@ -45,9 +53,12 @@ use tokio::sync::watch;
 use tokio::time::{Instant, Sleep, sleep};
 
 pub use bind::{Bound, SocketError, bind, from_inherited};
+pub use bulletin::Bulletin;
 
 use crate::clock;
 use crate::keeper::{Answer, Ask, Moment, View};
+use crate::metrics::Counts;
+use measures::Requests;
 use problem::Problem;
 use seats::{Rarely, Seats};
 use wire::Wire;
@@ -66,6 +77,12 @@ pub trait Lender: 'static {
     fn account(&self, name: &str) -> Option<Self::Account>;
     /// All accounts, in the order of their names.
     fn accounts(&self) -> Vec<(String, Self::Account)>;
+    /// The first account in the order of their names, or the one that follows this name.
+    fn after(&self, name: Option<&str>) -> Option<(String, Self::Account)>;
+    /// Where it is written down that an account has changed.
+    fn bulletin(&self) -> Rc<Bulletin>;
+    /// What has happened so far, in numbers.
+    fn counts(&self) -> Rc<Counts>;
     /// Whether `peer` may have this account's tokens (`allow-users`, `allow-groups`).
     fn may_have(&self, account: Self::Account, peer: &Peer) -> bool;
     /// Puts a question to the account's keeper.
@@ -116,6 +133,8 @@ pub struct Limits {
     pub stall: Duration,
     /// How long a connection may stay without a request.
     pub idle: Duration,
+    /// How often a stream of events says something, for the sake of saying something.
+    pub keep_alive: Duration,
     /// How long the end is put off for a request that is still to arrive.
     pub last_words: Duration,
     /// How long no connection is accepted after one could not be, unless another ends before.
@@ -129,6 +148,7 @@ impl Default for Limits {
             connections_a_uid: 1024,
             stall: Duration::from_secs(30),
             idle: Duration::from_secs(300),
+            keep_alive: Duration::from_secs(30),
             last_words: Duration::from_secs(2),
             pause: Duration::from_millis(250),
         }
@@ -144,6 +164,8 @@ struct House<L> {
     leaving: Rc<Cell<usize>>,
     /// Whether no further request is wanted.
     closing: watch::Sender<bool>,
+    /// What was answered so far.
+    requests: Requests,
     /// Who was written into the diary lately.
     written_down: Rarely,
 }
@@ -172,6 +194,7 @@ pub async fn serve<L: Lender>(
         leaving: Rc::default(),
         limits,
         closing: watch::Sender::new(false),
+        requests: Requests::default(),
         written_down: Rarely::default(),
     });
     let mut stop = pin!(stop);
@@ -204,6 +227,7 @@ pub async fn serve<L: Lender>(
     }
     drop(listeners);
     house.closing.send_replace(true);
+    house.lender.bulletin().wake_all();
     house.seats.all_freed().await;
 }
 
@@ -253,6 +277,7 @@ fn receive<L: Lender>(house: &Rc<House<L>>, stream: UnixStream) {
             tokio::task::spawn_local(visit::attend(Rc::clone(house), Wire::new(stream), peer, seat));
         }
         Err(full) => {
+            house.requests.turned_away();
             if house.written_down.is_due(peer.uid) {
                 tracing::warn!(uid = peer.uid, pid = peer.pid, "turned away: {full}");
             }

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Each room, and the rooms whose words it may use. `main` and `supervisor` may know everybody.
-const ROOMS: [(&str, &[&str]); 15] = [
+const ROOMS: [(&str, &[&str]); 16] = [
     ("secret", &[]),
     ("keeper", &["secret"]),
     ("clock", &["keeper"]),
@@ -15,7 +15,8 @@ const ROOMS: [(&str, &[&str]); 15] = [
     ("dial", &["clock", "quote"]),
     ("ecobee", &["clock", "dial", "keeper", "quote", "secret"]),
     ("store", &["clock", "keeper", "secret"]),
-    ("socket", &["clock", "keeper", "secret"]),
+    ("metrics", &["keeper"]),
+    ("socket", &["clock", "keeper", "metrics", "secret"]),
     ("notify", &["clock", "dial", "keeper", "quote", "secret"]),
     ("systemd", &["keeper"]),
     ("signals", &[]),

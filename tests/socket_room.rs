@@ -9,8 +9,12 @@ mod answers;
 mod bytes;
 #[path = "socket_room/crowds.rs"]
 mod crowds;
+#[path = "socket_room/events.rs"]
+mod events;
 #[path = "socket_room/house.rs"]
 mod house;
+#[path = "socket_room/metrics.rs"]
+mod metrics;
 #[path = "socket_room/places.rs"]
 mod places;
 #[path = "socket_room/refusals.rs"]

@@ -4,13 +4,13 @@ use std::fmt;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http_body_util::Full;
 use hyper::Response;
 use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
 use serde::{Serialize, Serializer};
 
 use super::Lender;
-use super::form::Form;
+use super::body::Body;
+use super::form::{Dialect, Form};
 use super::problem::Problem;
 use crate::keeper::{AccessToken, ENTER_AT, Moment, PinView, State, View};
 
@@ -19,12 +19,13 @@ pub(super) const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 
 const TEXT: HeaderValue = HeaderValue::from_static("text/plain");
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
+const EVENTS: HeaderValue = HeaderValue::from_static("text/event-stream");
 
 /// How many accounts a sentence names.
 const NAMED: usize = 5;
 
-fn ok(media_type: HeaderValue, body: impl Into<Bytes>) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::new(body.into()));
+fn ok(media_type: HeaderValue, body: impl Into<Bytes>) -> Response<Body> {
+    let mut response = Response::new(Body::whole(body));
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, media_type);
     headers.insert(CACHE_CONTROL, NO_STORE);
@@ -48,7 +49,7 @@ struct TokenDocument<'a> {
     scope: Option<&'a str>,
 }
 
-pub(super) fn token(access: &AccessToken, promised: Duration, form: Form) -> Response<Full<Bytes>> {
+pub(super) fn token(access: &AccessToken, promised: Duration, form: Form) -> Response<Body> {
     let token = access.token.expose();
     match form {
         Form::Text => ok(TEXT, line(&[token])),
@@ -120,7 +121,7 @@ impl PinDocument {
     }
 }
 
-pub(super) fn pin<L: Lender>(lender: &L, view: PinView) -> Response<Full<Bytes>> {
+pub(super) fn pin<L: Lender>(lender: &L, view: PinView) -> Response<Body> {
     ok(JSON, json(&PinDocument::new(lender, view)))
 }
 
@@ -160,7 +161,24 @@ impl AccountDocument {
     }
 }
 
-pub(super) fn status<L: Lender>(lender: &L, account: L::Account) -> Response<Full<Bytes>> {
+/// What `/accounts/NAME/status` says.
+pub(super) fn of_account<L: Lender>(lender: &L, account: L::Account) -> impl Serialize + use<L> {
+    AccountDocument::new(lender, lender.view(account))
+}
+
+pub(super) fn events(stream: Body) -> Response<Body> {
+    let mut response = Response::new(stream);
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, EVENTS);
+    headers.insert(CACHE_CONTROL, NO_STORE);
+    response
+}
+
+pub(super) fn metrics(dialect: Dialect, text: String) -> Response<Body> {
+    ok(HeaderValue::from_static(dialect.media_type()), text)
+}
+
+pub(super) fn status<L: Lender>(lender: &L, account: L::Account) -> Response<Body> {
     ok(JSON, json(&AccountDocument::new(lender, lender.view(account))))
 }
 
@@ -185,12 +203,12 @@ impl<L: Lender> Serialize for AllAccounts<'_, L> {
     }
 }
 
-pub(super) fn statuses<L: Lender>(lender: &L) -> Response<Full<Bytes>> {
+pub(super) fn statuses<L: Lender>(lender: &L) -> Response<Body> {
     let document = DaemonDocument { version: env!("CARGO_PKG_VERSION"), accounts: AllAccounts(lender) };
     ok(JSON, json(&document))
 }
 
-pub(super) fn health<L: Lender>(lender: &L) -> Result<Response<Full<Bytes>>, Problem> {
+pub(super) fn health<L: Lender>(lender: &L) -> Result<Response<Body>, Problem> {
     let accounts = lender.accounts();
     if accounts.is_empty() {
         return Err(Problem::no_account());

@@ -5,19 +5,22 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http_body_util::{BodyExt, Full};
-use hyper::body::{Body, Incoming};
+use http_body_util::BodyExt;
+use hyper::body::{Body as _, Incoming};
 use hyper::header::{CONNECTION, HeaderValue};
+use hyper::http::request::Parts;
 use hyper::{Request, Response};
 use tokio::time::timeout;
 use zeroize::Zeroizing;
 
-use super::form::Form;
+use super::body::Body;
+use super::events::Events;
+use super::form::{Dialect, Form};
 use super::problem::Problem;
 use super::query::Parameters;
-use super::routes::{self, What};
+use super::routes::{self, Route, What};
 use super::visit::Visit;
-use super::{Asked, Lender, answers};
+use super::{Asked, Lender, answers, measures};
 use crate::keeper::{Answer, Ask, Want};
 use crate::secret::Secret;
 
@@ -29,7 +32,7 @@ const BODY_LIMIT: usize = 128 * 1024;
 const HEARD_OUT: usize = 1024 * 1024;
 const HEARD_OUT_FOR: Duration = Duration::from_secs(1);
 
-type Reply = Response<Full<Bytes>>;
+type Reply = Response<Body>;
 
 /// Answers a request, whatever it is.
 pub(super) async fn answer<L: Lender>(
@@ -37,7 +40,15 @@ pub(super) async fn answer<L: Lender>(
     request: Request<Incoming>,
 ) -> Result<Reply, Infallible> {
     visit.wire.receiving();
-    let mut response = visit.respond(request).await.unwrap_or_else(|problem| problem.response());
+    let (head, body) = request.into_parts();
+    let found = routes::find(&head.method, head.uri.path());
+    let what = found.as_ref().ok().map(|(route, _)| route.what);
+    let answer = match found {
+        Ok((route, name)) => visit.respond(route, name, &head, body).await,
+        Err(problem) => Err(problem),
+    };
+    let mut response = answer.unwrap_or_else(|problem| problem.response());
+    visit.house.requests.count(what, response.status());
     if visit.house.is_last_answer() {
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
@@ -46,10 +57,14 @@ pub(super) async fn answer<L: Lender>(
 }
 
 impl<L: Lender> Visit<L> {
-    async fn respond(&self, request: Request<Incoming>) -> Result<Reply, Problem> {
+    async fn respond(
+        &self,
+        route: &Route,
+        name: Option<&str>,
+        head: &Parts,
+        body: Incoming,
+    ) -> Result<Reply, Problem> {
         let lender = &*self.house.lender;
-        let (head, body) = request.into_parts();
-        let (route, name) = routes::find(&head.method, head.uri.path())?;
         tracing::debug!(uid = self.peer.uid, pid = self.peer.pid, what = ?route.what, account = name_of(name));
         if body.size_hint().lower() > BODY_LIMIT as u64 {
             return Err(too_large(body).await);
@@ -62,6 +77,15 @@ impl<L: Lender> Visit<L> {
             What::Health => return answers::health(lender),
             What::Statuses => return Ok(answers::statuses(lender)),
             What::Status => return Ok(answers::status(lender, account()?)),
+            What::AccountEvents => {
+                account()?;
+                return Ok(self.events(name));
+            }
+            What::Events => return Ok(self.events(None)),
+            What::Metrics => {
+                let dialect = Dialect::wished_for(&head.headers);
+                return Ok(answers::metrics(dialect, measures::text(&self.house, dialect)));
+            }
             What::Pin => {
                 let pin = lender.view(account()?).pin.ok_or_else(Problem::no_pin)?;
                 return Ok(answers::pin(lender, pin));
@@ -87,6 +111,10 @@ impl<L: Lender> Visit<L> {
                 };
             }
         }
+    }
+
+    fn events(&self, whose: Option<&str>) -> Reply {
+        answers::events(Body::Stream(Box::pin(Events::new(&self.house, &self.wire, whose))))
     }
 
     /// The account that a path means.

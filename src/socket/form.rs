@@ -1,4 +1,4 @@
-//! In which form a token is wanted.
+//! In which form a token, or a metric, is wanted.
 
 use hyper::HeaderMap;
 use hyper::header::ACCEPT;
@@ -26,16 +26,8 @@ impl Form {
         if !headers.contains_key(ACCEPT) {
             return Self::Text;
         }
-        let ranges = || {
-            headers
-                .get_all(ACCEPT)
-                .iter()
-                .filter_map(|value| value.to_str().ok())
-                .flat_map(|value| value.split(','))
-                .filter_map(range)
-        };
-        let json = wish("application", "json", ranges());
-        if json.0 > 0 && json > wish("text", "plain", ranges()) { Self::Json } else { Self::Text }
+        let json = wish("application", "json", ranges(headers));
+        if json.0 > 0 && json > wish("text", "plain", ranges(headers)) { Self::Json } else { Self::Text }
     }
 
     /// Whether the client learns how long the token is promised.
@@ -45,6 +37,44 @@ impl Form {
             Self::Text | Self::Header => Told::TokenOnly,
         }
     }
+}
+
+/// In which of its two dialects the text of the metrics is wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Dialect {
+    /// <https://prometheus.io/docs/specs/om/open_metrics_spec/>
+    OpenMetrics,
+    /// The older one, which the textfile collector of `node_exporter` reads:
+    /// <https://prometheus.io/docs/instrumenting/exposition_formats/>
+    Prometheus,
+}
+
+impl Dialect {
+    /// OpenMetrics, unless only plain text is asked for or it is preferred.
+    pub(super) fn wished_for(headers: &HeaderMap) -> Self {
+        if !headers.contains_key(ACCEPT) {
+            return Self::OpenMetrics;
+        }
+        let open = wish("application", "openmetrics-text", ranges(headers));
+        if wish("text", "plain", ranges(headers)) > open { Self::Prometheus } else { Self::OpenMetrics }
+    }
+
+    pub(super) const fn media_type(self) -> &'static str {
+        match self {
+            Self::OpenMetrics => "application/openmetrics-text; version=1.0.0; charset=utf-8",
+            Self::Prometheus => "text/plain; version=0.0.4; charset=utf-8",
+        }
+    }
+}
+
+/// The media ranges that a client accepts.
+fn ranges(headers: &HeaderMap) -> impl Iterator<Item = (&str, &str, u16)> {
+    headers
+        .get_all(ACCEPT)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .filter_map(range)
 }
 
 /// A media range and its weight; `None` if it is none.

@@ -3,13 +3,12 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
-use bytes::Bytes;
-use http_body_util::Full;
 use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use hyper::{Response, StatusCode};
 use serde::Serialize;
 
 use super::answers::{self, PinDocument};
+use super::body::Body;
 use super::seats::Full as FullHouse;
 use super::{Lender, Peer};
 use crate::keeper::{self, ENTER_AT};
@@ -195,8 +194,8 @@ impl Problem {
         }
     }
 
-    pub(super) fn response(&self) -> Response<Full<Bytes>> {
-        let mut response = Response::new(Full::from(self.body()));
+    pub(super) fn response(&self) -> Response<Body> {
+        let mut response = Response::new(Body::whole(self.body()));
         *response.status_mut() = self.code.status();
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE));

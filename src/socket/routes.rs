@@ -16,7 +16,35 @@ pub(super) enum What {
     Pin,
     Status,
     Statuses,
+    AccountEvents,
+    Events,
+    Metrics,
     Health,
+}
+
+impl What {
+    /// As the metrics name the route.
+    pub(super) const fn path(self) -> &'static str {
+        match self {
+            Self::Token => "/token",
+            Self::Header => "/header",
+            Self::Rejected => "/token/rejected",
+            Self::Refresh => "/refresh",
+            Self::Authorize => "/authorize",
+            Self::Pin => "/pin",
+            Self::Status => "/accounts/NAME/status",
+            Self::Statuses => "/status",
+            Self::AccountEvents => "/accounts/NAME/events",
+            Self::Events => "/events",
+            Self::Metrics => "/metrics",
+            Self::Health => "/healthz",
+        }
+    }
+}
+
+/// What all routes do.
+pub(super) fn all() -> impl Iterator<Item = What> {
+    ROUTES.iter().map(|route| route.what)
 }
 
 /// Under which paths a route is found.
@@ -69,6 +97,9 @@ const ROUTES: &[Route] = &[
     route(Verb::Get,  Whose::Account,      "pin",            &[],                What::Pin),
     route(Verb::Get,  Whose::NamedAccount, "status",         &[],                What::Status),
     route(Verb::Get,  Whose::Daemon,       "status",         &[],                What::Statuses),
+    route(Verb::Get,  Whose::NamedAccount, "events",         &[],                What::AccountEvents),
+    route(Verb::Get,  Whose::Daemon,       "events",         &[],                What::Events),
+    route(Verb::Get,  Whose::Daemon,       "metrics",        &[],                What::Metrics),
     route(Verb::Get,  Whose::Daemon,       "healthz",        &[],                What::Health),
 ];
 
@@ -121,6 +152,15 @@ pub(super) fn find<'a>(method: &Method, path: &'a str) -> Result<(&'static Route
 #[cfg(test)]
 mod tests {
     use super::{ROUTES, Whose};
+
+    #[test]
+    fn the_metrics_name_each_route_by_its_path() {
+        for (index, route) in ROUTES.iter().enumerate() {
+            assert!(route.what.path().ends_with(&format!("/{}", route.path)), "{}", route.what.path());
+            assert_eq!(route.whose == Whose::NamedAccount, route.what.path().starts_with("/accounts/NAME/"));
+            assert_eq!(route.what as usize, index, "{}: its place in the table is that of its name", route.path);
+        }
+    }
 
     #[test]
     fn no_path_answers_to_two_verbs() {

@@ -78,6 +78,11 @@ impl Seats {
         Ok(Seat { seats: Rc::clone(seats), uid })
     }
 
+    /// How many connections there are.
+    pub(super) fn taken(&self) -> usize {
+        self.taken.get()
+    }
+
     /// Waits for the next connection to end.
     pub(super) async fn one_freed(&self) {
         self.freed.notified().await;

@@ -39,7 +39,7 @@ impl fmt::Display for End {
         match self {
             Self::Closed => write!(f, "closed"),
             Self::Broken(error) => write!(f, "{error}"),
-            Self::HungUp => write!(f, "the client hung up while it waited"),
+            Self::HungUp => write!(f, "the client hung up while it waited or listened"),
             Self::TooSlow(phase) => write!(f, "too slow while {phase:?}"),
         }
     }
@@ -86,7 +86,7 @@ pub(super) async fn attend<L: Lender>(house: Rc<House<L>>, wire: Rc<Wire>, peer:
         if wire.take_change() {
             since = Instant::now();
         }
-        if phase == Phase::Waiting && hung_up.as_mut().poll(context).is_ready() {
+        if matches!(phase, Phase::Waiting | Phase::Listening) && hung_up.as_mut().poll(context).is_ready() {
             return Poll::Ready(End::HungUp);
         }
         let patience = match (hearing, phase) {

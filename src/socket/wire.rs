@@ -22,17 +22,19 @@ pub(super) enum Phase {
     Waiting,
     /// An answer goes out.
     Sending,
+    /// A stream of events has nothing to tell just now.
+    Listening,
     /// The last answer is out and nothing new has come.
     Idle,
 }
 
 impl Phase {
-    /// How long it may last; a request that waits for the keeper has no patience to lose.
+    /// How long it may last; who waits for the keeper, or for what happens, has no patience to lose.
     pub(super) fn patience(self, limits: &Limits) -> Option<Duration> {
         match self {
             Self::Receiving | Self::Sending => Some(limits.stall),
             Self::Idle => Some(limits.idle),
-            Self::Waiting => None,
+            Self::Waiting | Self::Listening => None,
         }
     }
 }
@@ -42,11 +44,12 @@ pub(super) struct Wire {
     stream: UnixStream,
     phase: Cell<Phase>,
     changed: Cell<bool>,
+    streams: Cell<bool>,
 }
 
 impl Wire {
     pub(super) fn new(stream: UnixStream) -> Rc<Self> {
-        Rc::new(Self { stream, phase: Cell::new(Phase::Receiving), changed: Cell::new(false) })
+        Rc::new(Self { stream, phase: Cell::new(Phase::Receiving), changed: Cell::new(false), streams: Cell::new(false) })
     }
 
     pub(super) fn phase(&self) -> Phase {
@@ -80,10 +83,31 @@ impl Wire {
         self.begin(Phase::Sending);
     }
 
+    /// A piece of a stream goes out. Those before it may not have left yet, and their time is not begun anew.
+    pub(super) fn streaming(&self) {
+        self.streams.set(true);
+        if self.phase.get() != Phase::Sending {
+            self.begin(Phase::Sending);
+        }
+    }
+
+    /// The last piece of a stream goes out.
+    pub(super) fn stream_ended(&self) {
+        self.streams.set(false);
+        self.begin(Phase::Sending);
+    }
+
+    /// Something has left. A stream may take long, but not without any progress.
+    fn wrote(&self) {
+        if self.streams.get() {
+            self.changed.set(true);
+        }
+    }
+
     /// Everything that was written has left.
     fn flushed(&self) {
         if self.phase.get() == Phase::Sending {
-            self.begin(Phase::Idle);
+            self.begin(if self.streams.get() { Phase::Listening } else { Phase::Idle });
         }
     }
 
@@ -127,13 +151,19 @@ impl Line {
         let stream = &self.0.stream;
         match send(stream) {
             Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => {}
-            done => return Poll::Ready(done.map_err(io::Error::from)),
+            done => {
+                self.0.wrote();
+                return Poll::Ready(done.map_err(io::Error::from));
+            }
         }
         loop {
             ready!(stream.poll_write_ready(context))?;
             match stream.try_io(Interest::WRITABLE, || send(stream).map_err(io::Error::from)) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                done => return Poll::Ready(done),
+                done => {
+                    self.0.wrote();
+                    return Poll::Ready(done);
+                }
             }
         }
     }

@@ -4,6 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::future::Future;
 use std::mem;
+use std::ops::Bound;
 use std::path::PathBuf;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -22,10 +23,11 @@ use crate::keeper::{
     Action, Answer, Ask, CallId, Event, Keeper, Moment, News, Outcome, Policy, Problem, Reach, Record,
     RequestId, SaveId, State, Trouble, View,
 };
+use crate::metrics::{Call, Counts, Tally};
 use crate::notify::Teller;
 use crate::people::Allowed;
 use crate::secret::Secret;
-use crate::socket::{Asked, Lender, Peer};
+use crate::socket::{Asked, Bulletin, Lender, Peer};
 use crate::store::{Fetched, Fingerprint, Loaded, Store, StoreError};
 use crate::systemd::{self, Contact};
 
@@ -79,6 +81,7 @@ struct Account {
     season: Rc<Cell<Season>>,
     tenure: Tenure,
     contact: Contact,
+    tally: Rc<Tally>,
 }
 
 /// How long an account stays. One that is to go finishes what is under way first, and answers nobody any more.
@@ -96,7 +99,7 @@ enum Tenure {
 }
 
 impl Account {
-    fn new(name: &str, tenant: Tenant, policy: Policy, loaded: Loaded) -> Self {
+    fn new(name: &str, tenant: Tenant, policy: Policy, loaded: Loaded, tally: Rc<Tally>) -> Self {
         for note in loaded.notes {
             tracing::warn!(account = name, "{name}: {note}");
         }
@@ -122,6 +125,7 @@ impl Account {
             season: Rc::new(Cell::new(Season::Open)),
             tenure: Tenure::Standing,
             contact: Contact::Reached,
+            tally,
         }
     }
 
@@ -165,6 +169,8 @@ pub(super) struct House {
     remark: Option<String>,
     rereading: Rereading,
     own_uid: u32,
+    counts: Rc<Counts>,
+    bulletin: Rc<Bulletin>,
 }
 
 /// Whether the configuration is being read again.
@@ -222,13 +228,16 @@ impl House {
             remark: None,
             rereading: Rereading::No,
             own_uid: rustix::process::getuid().as_raw(),
+            counts: Rc::new(Counts::new(clock::now())),
+            bulletin: Rc::default(),
         }
     }
 
     /// Lets an account in; it is to be stepped with [`Event::Started`] next.
     pub(super) fn move_in(&mut self, name: &str, tenant: Tenant, loaded: Loaded) -> usize {
         self.last_account += 1;
-        let account = Account::new(name, tenant, self.policy.clone(), loaded);
+        let tally = self.counts.tally(name);
+        let account = Account::new(name, tenant, self.policy.clone(), loaded, tally);
         self.accounts.insert(self.last_account, account);
         self.names.insert(name.to_owned(), self.last_account);
         self.last_account
@@ -369,6 +378,9 @@ impl House {
     pub(super) fn saved(&mut self, account: usize, save: SaveId, result: Result<(), String>) {
         if let Some(account) = self.accounts.get_mut(&account) {
             account.under_way = account.under_way.saturating_sub(1);
+            if result.is_err() {
+                account.tally.unsaved.count();
+            }
         }
         self.step(account, Event::Saved(save, result));
         self.part_with(account);
@@ -408,6 +420,11 @@ impl House {
         }
         self.set_default(settings.default_account.as_deref());
         self.news = Said::NotYet;
+        let now = clock::now();
+        let views = self.names.iter().filter_map(|(name, id)| {
+            self.accounts.get(id).map(|account| (name.as_str(), account.keeper.view(now)))
+        });
+        self.bulletin.write_all(views);
     }
 
     /// Gives an account what the configuration has for its name now; whether it stays.
@@ -519,6 +536,12 @@ impl House {
         for action in keeper.step(now, event) {
             self.carry_out(account, action);
         }
+        if self.bulletin.has_listeners()
+            && let Some(Account { name, keeper, .. }) = self.accounts.get(&account)
+            && self.names.get(&**name) == Some(&account)
+        {
+            self.bulletin.write(name, Some(keeper.view(now)));
+        }
     }
 
     /// The only place where an action becomes a deed.
@@ -527,15 +550,15 @@ impl House {
             Action::SendAuthorize { call } => {
                 let (client, key) = self.way_to_ecobee(id);
                 let scope = Rc::clone(&self.accounts[&id].scope);
-                self.call(id, call, async move { client.authorize(&key, &scope).await });
+                self.call(id, Call::Authorize, call, async move { client.authorize(&key, &scope).await });
             }
             Action::SendPoll { call, code } => {
                 let (client, key) = self.way_to_ecobee(id);
-                self.call(id, call, async move { client.poll(&key, &code).await });
+                self.call(id, Call::Poll, call, async move { client.poll(&key, &code).await });
             }
             Action::SendRefresh { call, refresh_token } => {
                 let (client, key) = self.way_to_ecobee(id);
-                self.call(id, call, async move { client.refresh(&key, &refresh_token).await });
+                self.call(id, Call::Refresh, call, async move { client.refresh(&key, &refresh_token).await });
             }
             Action::Persist { save, record } => self.persist(id, save, &record),
             Action::Answer(request, answer) => self.answer(request, answer),
@@ -566,11 +589,12 @@ impl House {
     }
 
     /// Makes a call in its own task, when one of the few places is free. It always comes back as a happening.
-    fn call(&mut self, id: usize, call: CallId, calling: impl Future<Output = Outcome> + 'static) {
+    fn call(&mut self, id: usize, kind: Call, call: CallId, calling: impl Future<Output = Outcome> + 'static) {
         let Some(account) = self.accounts.get_mut(&id) else { return };
         account.under_way += 1;
         let places = Rc::clone(&self.calls);
         let season = Rc::clone(&account.season);
+        let (counts, tally) = (Rc::clone(&self.counts), Rc::clone(&account.tally));
         let happenings = self.happenings.clone();
         tokio::task::spawn_local(async move {
             let place = match places.try_acquire() {
@@ -580,7 +604,11 @@ impl House {
             };
             let sent_at = clock::now();
             let outcome = match place {
-                Some(_place) => calling.await,
+                Some(_place) => {
+                    let outcome = calling.await;
+                    counts.called(&tally, kind, &outcome, clock::now().since(sent_at));
+                    outcome
+                }
                 None => Outcome::Trouble(Trouble {
                     reason: "what is not under way yet is not begun any more".to_owned(),
                     reach: Reach::Unsent,
@@ -713,6 +741,21 @@ impl Lender for Desk {
 
     fn accounts(&self) -> Vec<(String, usize)> {
         self.0.borrow().names.iter().map(|(name, &account)| (name.clone(), account)).collect()
+    }
+
+    fn after(&self, name: Option<&str>) -> Option<(String, usize)> {
+        let house = self.0.borrow();
+        let from = name.map_or(Bound::Unbounded, Bound::Excluded);
+        let (name, account) = house.names.range::<str, _>((from, Bound::Unbounded)).next()?;
+        Some((name.clone(), *account))
+    }
+
+    fn bulletin(&self) -> Rc<Bulletin> {
+        Rc::clone(&self.0.borrow().bulletin)
+    }
+
+    fn counts(&self) -> Rc<Counts> {
+        Rc::clone(&self.0.borrow().counts)
     }
 
     fn may_have(&self, account: usize, peer: &Peer) -> bool {

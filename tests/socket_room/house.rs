@@ -1,7 +1,9 @@
 //! A scripted house behind a real socket, and a client that writes its bytes by hand.
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
+use std::ops::Bound;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
@@ -14,10 +16,11 @@ use std::time::Duration;
 use ecobee_tokend::keeper::{
     AccessToken, Answer, Ask, Moment, PinView, Problem, State, TokenView, View, Want,
 };
+use ecobee_tokend::metrics::Counts;
 use ecobee_tokend::secret::Secret;
-use ecobee_tokend::socket::{self, Asked, Lender, Limits, Peer};
+use ecobee_tokend::socket::{self, Asked, Bulletin, Lender, Limits, Peer};
 use tempfile::TempDir;
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::LocalSet;
 
 /// Longer than anything here takes; whoever waits so long has found a bug.
@@ -138,11 +141,27 @@ pub(crate) enum Heard {
 
 struct Scripted {
     accounts: Vec<String>,
+    sorted: BTreeMap<String, usize>,
     default: Option<usize>,
     may_have: fn(&str, &Peer) -> bool,
     view: fn(&str) -> View,
     reply: RefCell<Replies>,
     heard: Sender<Heard>,
+    /// What became of accounts since; `None`: gone.
+    changed: RefCell<BTreeMap<String, Option<View>>>,
+    bulletin: Rc<Bulletin>,
+    counts: Rc<Counts>,
+}
+
+impl Scripted {
+    fn change(&self, name: String, view: Option<View>) {
+        self.changed.borrow_mut().insert(name.clone(), view.clone());
+        self.bulletin.write(&name, view);
+    }
+
+    fn is_gone(&self, name: &str) -> bool {
+        matches!(self.changed.borrow().get(name), Some(None))
+    }
 }
 
 fn token(token_type: &str, scope: Option<&str>, promised: Duration) -> Answer {
@@ -180,11 +199,26 @@ impl Lender for Scripted {
     }
 
     fn account(&self, name: &str) -> Option<usize> {
-        self.accounts.iter().position(|known| known == name)
+        self.accounts.iter().position(|known| known == name && !self.is_gone(name))
     }
 
     fn accounts(&self) -> Vec<(String, usize)> {
-        self.accounts.iter().cloned().zip(0..).collect()
+        self.accounts.iter().cloned().zip(0..).filter(|(name, _)| !self.is_gone(name)).collect()
+    }
+
+    fn after(&self, name: Option<&str>) -> Option<(String, usize)> {
+        let from = name.map_or(Bound::Unbounded, Bound::Excluded);
+        let mut rest = self.sorted.range::<str, _>((from, Bound::Unbounded));
+        let (name, &account) = rest.find(|(name, _)| !self.is_gone(name))?;
+        Some((name.clone(), account))
+    }
+
+    fn bulletin(&self) -> Rc<Bulletin> {
+        Rc::clone(&self.bulletin)
+    }
+
+    fn counts(&self) -> Rc<Counts> {
+        Rc::clone(&self.counts)
     }
 
     fn may_have(&self, account: usize, peer: &Peer) -> bool {
@@ -218,7 +252,9 @@ impl Lender for Scripted {
     }
 
     fn view(&self, account: usize) -> View {
-        (self.view)(&self.accounts[account])
+        let name = &self.accounts[account];
+        let changed = self.changed.borrow().get(name).cloned().flatten();
+        changed.unwrap_or_else(|| (self.view)(name))
     }
 
     fn now(&self) -> Moment {
@@ -234,6 +270,7 @@ impl Lender for Scripted {
 pub(crate) struct House {
     folder: TempDir,
     heard: Receiver<Heard>,
+    changes: mpsc::UnboundedSender<(String, Option<View>)>,
     stop: Option<oneshot::Sender<()>>,
     left: Receiver<()>,
     thread: Option<JoinHandle<()>>,
@@ -249,6 +286,7 @@ impl House {
         let (ready, is_ready) = channel();
         let (leaves, left) = channel();
         let (stop, stopped) = oneshot::channel();
+        let (changes, mut changed) = mpsc::unbounded_channel();
         let thread = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             LocalSet::new().block_on(&runtime, async move {
@@ -256,16 +294,32 @@ impl House {
                 ready.send(()).unwrap();
                 let Plan { accounts, default, may_have, view, reply, limits } = plan;
                 let reply = RefCell::new(reply);
-                let lender = Scripted { accounts, default, may_have, view, reply, heard: says };
+                let lender = Rc::new(Scripted {
+                    sorted: accounts.iter().cloned().zip(0..).collect(),
+                    accounts,
+                    default,
+                    may_have,
+                    view,
+                    reply,
+                    heard: says,
+                    changed: RefCell::default(),
+                    bulletin: Rc::default(),
+                    counts: Rc::new(Counts::new(NOW - Duration::from_secs(60))),
+                });
                 let stop = async { stopped.await.unwrap_or_default() };
-                let serving = socket::serve(listeners, Rc::new(lender), limits, stop);
+                let serving = socket::serve(listeners, Rc::clone(&lender), limits, stop);
+                tokio::task::spawn_local(async move {
+                    while let Some((name, view)) = changed.recv().await {
+                        lender.change(name, view);
+                    }
+                });
                 tokio::task::spawn_local(serving).await.unwrap();
                 // Most tests do not wait for it.
                 let _ = leaves.send(());
             });
         });
         is_ready.recv_timeout(PATIENCE).unwrap();
-        Self { folder, heard, stop: Some(stop), left, thread: Some(thread) }
+        Self { folder, heard, changes, stop: Some(stop), left, thread: Some(thread) }
     }
 
     pub(crate) fn path(&self) -> PathBuf {
@@ -304,6 +358,11 @@ impl House {
             Heard::Ask(account, ask) => (account, ask),
             Heard::HungUp => panic!("a client hung up instead of asking"),
         }
+    }
+
+    /// Something becomes of an account; `None`: it goes.
+    pub(crate) fn change(&self, name: &str, view: Option<View>) {
+        self.changes.send((name.to_owned(), view)).unwrap();
     }
 
     pub(crate) fn heard_want(&self) -> Want {
@@ -354,6 +413,11 @@ impl Client {
         self.0.get_ref()
     }
 
+    /// What it reads from.
+    pub(crate) fn reader(&mut self) -> &mut BufReader<UnixStream> {
+        &mut self.0
+    }
+
     pub(crate) fn send(&mut self, bytes: &[u8]) {
         self.0.get_mut().write_all(bytes).unwrap();
     }
@@ -369,6 +433,12 @@ impl Client {
     pub(crate) fn get(&mut self, target: &str) -> Response {
         self.send(format!("GET {target} HTTP/1.1\r\nHost: localhost\r\n\r\n").as_bytes());
         self.response().unwrap()
+    }
+
+    /// The status of an answer, if the house listens.
+    pub(crate) fn try_get(&mut self, target: &str) -> Option<u16> {
+        self.try_send(format!("GET {target} HTTP/1.1\r\nHost: localhost\r\n\r\n").as_bytes());
+        self.response().map(|response| response.status)
     }
 
     pub(crate) fn response(&mut self) -> Option<Response> {
