@@ -11,8 +11,8 @@
 //! ```
 //! [`keeper`] decides what happens next to one account and knows nothing of the world. [`supervisor`] is the one
 //! loop: it brings events in and carries actions out. Each other room does one thing for it and knows no other
-//! room but the keeper's words, [`secret`] and [`clock`] ([`metrics`] where it is read out); what leaves this machine, `ecobee`'s calls and `notify`'s
-//! messages, goes by way of [`dial`].
+//! room but the keeper's words, [`secret`] and [`clock`] ([`metrics`] where it is read out); what leaves this
+//! machine, `ecobee`'s calls and `notify`'s messages, goes by way of [`dial`].
 //!
 //! # Three ways through the house
 //! - **A reader's `GET /token`**: `socket` turns it into an [`Ask`](keeper::Ask), `supervisor::Desk` steps the

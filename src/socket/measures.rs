@@ -15,7 +15,8 @@ use super::{House, Lender};
 use crate::keeper::{State, View};
 use crate::metrics::{BOUNDS, Call, Counter, Counts, ENDINGS, Tally};
 
-/// Every metric's name begins so, that of the process's start aside, whose name is everybody's.
+/// Every metric's name begins so. Even that of the process's start: its usual name would collide with `node_exporter`'s
+/// own in a file that it reads.
 const OURS: &str = "ecobee_tokend";
 
 /// The statuses that this house answers with; others share the place behind them.
@@ -71,9 +72,9 @@ struct Text {
 type Label<'a> = (&'a str, &'a str);
 
 impl Text {
-    /// Begins a family. Its name is of this house, unless it has one already; `help` is one line.
+    /// Begins a family; `help` is one line.
     fn family(&mut self, name: &str, kind: Kind, help: &str) {
-        self.name = if name.starts_with("process_") { name.to_owned() } else { format!("{OURS}_{name}") };
+        self.name = format!("{OURS}_{name}");
         let (suffix, kind) = match (self.dialect, kind) {
             (_, Kind::Gauge) => ("", "gauge"),
             (_, Kind::Histogram) => ("", "histogram"),
@@ -200,7 +201,7 @@ fn of_daemon<L: Lender>(text: &mut Text, house: &House<L>, counts: &Counts) {
     let version = env!("CARGO_PKG_VERSION");
     text.sample("_info", &[("version", version)], 1);
     text.gauge(
-        "process_start_time_seconds",
+        "start_timestamp_seconds",
         "When the daemon started.",
         Seconds(lender.wall_millis_of(counts.started_at)),
     );

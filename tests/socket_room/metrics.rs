@@ -46,7 +46,7 @@ fn an_account_is_told_by_numbers() {
         "ecobee_tokend_failures_in_a_row{account=\"barn\"} 3",
         "ecobee_tokend_account_state{account=\"barn\",state=\"awaiting-user\"} 1",
         "ecobee_tokend_account_state{account=\"barn\",state=\"authorized\"} 0",
-        "process_start_time_seconds 1763755140.000",
+        "ecobee_tokend_start_timestamp_seconds 1763755140.000",
     ] {
         assert!(text.lines().any(|known| known == line), "{line} is missing in\n{text}");
     }
