@@ -61,7 +61,7 @@ impl Listener {
     }
 }
 
-fn state<'a>(data: &'a Value) -> &'a str {
+fn state(data: &Value) -> &str {
     data["status"]["state"].as_str().unwrap_or_default()
 }
 

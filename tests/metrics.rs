@@ -19,7 +19,8 @@ fn value(text: &str, sample: &str) -> f64 {
 
 /// All samples of a family that carry this label, added up.
 fn sum(text: &str, family: &str, label: &str) -> f64 {
-    let samples = text.lines().filter(|line| line.starts_with(&format!("{family}{{")) && line.contains(label));
+    let samples =
+        text.lines().filter(|line| line.starts_with(&format!("{family}{{")) && line.contains(label));
     samples.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
 }
 
@@ -38,7 +39,10 @@ fn as_the_simulator_counts(text: &str, simulator: &Simulator) {
         #[allow(clippy::cast_precision_loss, reason = "a few calls")]
         let counted = simulator.calls_of(kind).len() as f64;
         let told = sum(text, "ecobee_tokend_ecobee_calls_total", &label);
-        assert!((told - counted).abs() < 0.5, "{call}: {told} told, {counted} counted by the simulator\n{text}");
+        assert!(
+            (told - counted).abs() < 0.5,
+            "{call}: {told} told, {counted} counted by the simulator\n{text}"
+        );
         let timed = value(text, &format!("ecobee_tokend_ecobee_call_duration_seconds_count{{{label}}}"));
         assert!((timed - counted).abs() < 0.5, "{call}: {timed} timed, {counted} counted");
     }

@@ -5,7 +5,7 @@
 //! **While nobody listens, nothing is looked at, kept or compared.**
 
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Bound::{Excluded, Unbounded};
 use std::rc::Rc;
 use std::task::Waker;
@@ -109,13 +109,12 @@ impl Bulletin {
         if !self.has_listeners() {
             return;
         }
-        let mut gone: HashMap<Rc<str>, ()> =
-            self.accounts.borrow().keys().map(|name| (Rc::clone(name), ())).collect();
+        let mut gone: BTreeSet<Rc<str>> = self.accounts.borrow().keys().map(Rc::clone).collect();
         for (name, view) in accounts {
             gone.remove(name);
             self.write(name, Some(view));
         }
-        for name in gone.keys() {
+        for name in &gone {
             self.write(name, None);
         }
     }

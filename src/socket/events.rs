@@ -96,40 +96,34 @@ impl<L: Lender> Events<L> {
             match &mut self.stage {
                 Stage::Beginning => {
                     piece.extend_from_slice(RETRY.as_bytes());
-                    match &self.whose {
-                        Some(name) => {
-                            self.stage = match lender.account(name) {
-                                Some(account) => {
-                                    event(&mut piece, "status", &answers::of_account(lender, account));
-                                    Stage::Following
-                                }
-                                // It went between the request and this.
-                                None => gone(&mut piece, name),
-                            }
+                    self.stage = if let Some(name) = &self.whose {
+                        if let Some(account) = lender.account(name) {
+                            event(&mut piece, "status", &answers::of_account(lender, account));
+                            Stage::Following
+                        } else {
+                            // It went between the request and this.
+                            gone(&mut piece, name)
                         }
-                        None => {
-                            let version = env!("CARGO_PKG_VERSION");
-                            let head = format!(
-                                "event: status\ndata: {{\"version\":\"{version}\",\"accounts\":{{"
-                            );
-                            piece.extend_from_slice(head.as_bytes());
-                            self.stage = Stage::Listing(None);
-                        }
-                    }
+                    } else {
+                        let version = env!("CARGO_PKG_VERSION");
+                        let head =
+                            format!("event: status\ndata: {{\"version\":\"{version}\",\"accounts\":{{");
+                        piece.extend_from_slice(head.as_bytes());
+                        Stage::Listing(None)
+                    };
                 }
-                Stage::Listing(last) => match lender.after(last.as_deref()) {
-                    Some((name, account)) => {
+                Stage::Listing(last) => {
+                    if let Some((name, account)) = lender.after(last.as_deref()) {
                         let comma = if last.is_some() { "," } else { "" };
                         // Names hold nothing that JSON would want escaped.
                         let _ = write!(piece, "{comma}\"{name}\":");
                         write_json(&mut piece, &answers::of_account(lender, account));
                         *last = Some(name);
-                    }
-                    None => {
+                    } else {
                         piece.extend_from_slice(b"}}\n\n");
                         self.stage = Stage::Following;
                     }
-                },
+                }
                 Stage::Following => {
                     let Some(name) = listener.next() else { break };
                     match lender.account(&name) {

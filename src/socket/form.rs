@@ -50,7 +50,7 @@ pub(super) enum Dialect {
 }
 
 impl Dialect {
-    /// OpenMetrics, unless only plain text is asked for or it is preferred.
+    /// `OpenMetrics`, unless only plain text is asked for or it is preferred.
     pub(super) fn wished_for(headers: &HeaderMap) -> Self {
         if !headers.contains_key(ACCEPT) {
             return Self::OpenMetrics;

@@ -206,11 +206,7 @@ fn of_daemon<L: Lender>(text: &mut Text, house: &House<L>, counts: &Counts) {
         Seconds(lender.wall_millis_of(counts.started_at)),
     );
     text.gauge("connections", "Connections that are open now, this one included.", house.seats.taken());
-    text.gauge(
-        "event_listeners",
-        "Streams of GET /events that are open now.",
-        lender.bulletin().listeners(),
-    );
+    text.gauge("event_listeners", "Streams of GET /events that are open now.", lender.bulletin().listeners());
     text.family("turned_away", Kind::Counter, "Connections that were closed because too many were open.");
     text.sample("_total", &[], house.requests.turned_away.get());
 }
@@ -282,12 +278,9 @@ fn of_accounts(text: &mut Text, accounts: &[Account]) {
         accounts,
         |view| Some(u8::from(view.unsaved)),
     );
-    text.counted_of_each(
-        "refreshes",
-        "Refreshes that brought a new access token.",
-        accounts,
-        |tally| &tally.refreshes,
-    );
+    text.counted_of_each("refreshes", "Refreshes that brought a new access token.", accounts, |tally| {
+        &tally.refreshes
+    });
     text.counted_of_each(
         "authorizations",
         "PINs that a person entered and that brought a grant.",
@@ -348,7 +341,7 @@ fn of_calls(text: &mut Text, counts: &Counts) {
     }
 }
 
-/// Milliseconds, written as the shortest number of seconds that has a point, as OpenMetrics wants bounds.
+/// Milliseconds, written as the shortest number of seconds that has a point, as `OpenMetrics` wants bounds.
 struct Bound(u64);
 
 impl Display for Bound {
@@ -396,7 +389,8 @@ mod tests {
         {
             assert_eq!(Seconds(millis).to_string(), written);
         }
-        for (millis, written) in [(50, "0.05"), (250, "0.25"), (1000, "1.0"), (2500, "2.5"), (60_000, "60.0")] {
+        for (millis, written) in [(50, "0.05"), (250, "0.25"), (1000, "1.0"), (2500, "2.5"), (60_000, "60.0")]
+        {
             assert_eq!(Bound(millis).to_string(), written);
         }
     }

@@ -158,7 +158,11 @@ mod tests {
         for (index, route) in ROUTES.iter().enumerate() {
             assert!(route.what.path().ends_with(&format!("/{}", route.path)), "{}", route.what.path());
             assert_eq!(route.whose == Whose::NamedAccount, route.what.path().starts_with("/accounts/NAME/"));
-            assert_eq!(route.what as usize, index, "{}: its place in the table is that of its name", route.path);
+            assert_eq!(
+                route.what as usize, index,
+                "{}: its place in the table is that of its name",
+                route.path
+            );
         }
     }
 

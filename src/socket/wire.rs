@@ -49,7 +49,12 @@ pub(super) struct Wire {
 
 impl Wire {
     pub(super) fn new(stream: UnixStream) -> Rc<Self> {
-        Rc::new(Self { stream, phase: Cell::new(Phase::Receiving), changed: Cell::new(false), streams: Cell::new(false) })
+        Rc::new(Self {
+            stream,
+            phase: Cell::new(Phase::Receiving),
+            changed: Cell::new(false),
+            streams: Cell::new(false),
+        })
     }
 
     pub(super) fn phase(&self) -> Phase {

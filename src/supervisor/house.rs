@@ -589,7 +589,13 @@ impl House {
     }
 
     /// Makes a call in its own task, when one of the few places is free. It always comes back as a happening.
-    fn call(&mut self, id: usize, kind: Call, call: CallId, calling: impl Future<Output = Outcome> + 'static) {
+    fn call(
+        &mut self,
+        id: usize,
+        kind: Call,
+        call: CallId,
+        calling: impl Future<Output = Outcome> + 'static,
+    ) {
         let Some(account) = self.accounts.get_mut(&id) else { return };
         account.under_way += 1;
         let places = Rc::clone(&self.calls);

@@ -206,7 +206,9 @@ fn the_connection_can_be_used_again_after_a_stream() {
 fn head_begins_no_stream() {
     let house = House::open(Plan::default());
     let mut client = house.connect();
-    client.send(b"HEAD /events HTTP/1.1\r\nHost: localhost\r\n\r\nGET /token HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    client.send(
+        b"HEAD /events HTTP/1.1\r\nHost: localhost\r\n\r\nGET /token HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    );
     let mut head = String::new();
     while !head.ends_with("\r\n\r\n") {
         client.reader().read_line(&mut head).unwrap();

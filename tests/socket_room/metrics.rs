@@ -31,7 +31,8 @@ fn the_dialect_is_open_metrics_unless_plain_text_is_wanted() {
 
 #[test]
 fn an_account_is_told_by_numbers() {
-    let view = |name: &str| if name == "barn" { without_grant() } else { View { unsaved: true, ..healthy() } };
+    let view =
+        |name: &str| if name == "barn" { without_grant() } else { View { unsaved: true, ..healthy() } };
     let house = House::open(Plan { view, ..Plan::names(&["barn", "home"], None) });
     let text = house.get("/metrics").body;
     for line in [

@@ -7,7 +7,7 @@ use std::time::Duration;
 use zeroize::Zeroizing;
 
 use crate::args::Terms;
-use crate::door::Door;
+use crate::door::{Door, Line};
 use crate::failure::{Exit, Failure};
 use crate::http::{self, Answer, NoAnswer};
 use crate::json::{self, Value};
@@ -116,6 +116,15 @@ impl Daemon {
     pub(crate) fn status(&self) -> Result<Document, Failure> {
         let answer = self.ask("GET", &self.target("status"), MARGIN, Some(JSON), &[], STATUS_LIMIT)?;
         Document::read(&good(answer)?.body)
+    }
+
+    /// `GET /events`: a line over which something comes whenever an account changes, a status to begin with.
+    pub(crate) fn listen(&self, patience: Duration) -> Result<Line, Failure> {
+        let line = self.door.open(patience)?;
+        let request = http::request("GET", &self.target("events"), None, &[]);
+        let sent = (&line.stream).write_all(&request);
+        sent.map_err(|error| unanswered(&line.path, &error.into(), patience))?;
+        Ok(line)
     }
 
     /// The account that was named.

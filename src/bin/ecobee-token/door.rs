@@ -89,6 +89,13 @@ fn call(path: &Path, patience: Duration) -> Result<UnixStream, Errno> {
     }
 }
 
+impl Line {
+    /// What is still to be said may take so long from now on.
+    pub(crate) fn grant(&mut self, patience: Duration) {
+        self.deadline = Instant::now() + patience;
+    }
+}
+
 impl Read for &Line {
     fn read(&mut self, room: &mut [u8]) -> io::Result<usize> {
         let left = self.deadline.saturating_duration_since(Instant::now());

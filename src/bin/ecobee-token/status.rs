@@ -1,17 +1,23 @@
 //! How the accounts are: a table for people, the daemon's own JSON for programs.
 
+use std::io::Read;
 use std::thread;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::args::{Form, Stay};
 use crate::calendar::epoch;
 use crate::daemon::{Daemon, Document, Pin, garbled};
+use crate::door::Line;
 use crate::failure::Failure;
 use crate::json::Value;
 use crate::terminal::{self, Style};
 use crate::words::{Length, harmless};
 
+/// A countdown on a terminal, and a daemon that does not listen, are looked at so often.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// The daemon says something each half minute; one that is silent for so long hangs.
+const SILENCE: Duration = Duration::from_secs(90);
 
 /// The daemon computes a moment anew each time it is asked, from a clock that people and time servers set: so many
 /// seconds more or less are still the same moment.
@@ -46,11 +52,13 @@ pub(crate) fn show(daemon: &Daemon, stay: Stay, form: Form) -> Result<(), Failur
     let (document, accounts) = look(daemon)?;
     screen.show(&document, accounts, stay)?;
     let mut answered = true;
+    let mut bell = Bell(None);
+    let ticks = screen.style.moving && form == Form::Plain;
     if stay == Stay::Once {
         return Ok(());
     }
     loop {
-        thread::sleep(LOOK_EVERY);
+        bell.wait(daemon, if ticks { LOOK_EVERY } else { SILENCE });
         match look(daemon) {
             Ok((document, accounts)) => {
                 answered = true;
@@ -66,6 +74,41 @@ pub(crate) fn show(daemon: &Daemon, stay: Stay, form: Form) -> Result<(), Failur
             }
         }
     }
+}
+
+/// Rings when an account changes: the daemon's events, of which only matters that they come.
+struct Bell(Option<Line>);
+
+impl Bell {
+    /// Until it rings, or for so long at most; where there is no bell, for a second.
+    fn wait(&mut self, daemon: &Daemon, at_most: Duration) {
+        let mut words = [0; 16 * 1024];
+        let Some(mut line) = self.0.take().or_else(|| daemon.listen(at_most).ok()) else {
+            return thread::sleep(LOOK_EVERY);
+        };
+        line.grant(at_most);
+        let heard = loop {
+            match (&line).read(&mut words) {
+                // In the middle of an event, such as the list of thousands of accounts that comes first.
+                Ok(length @ 1..) if !words.get(..length).is_some_and(ends_an_event) => {}
+                heard => break heard,
+            }
+        };
+        match heard {
+            Ok(1..) => self.0 = Some(line),
+            Err(error) if is_timeout(&error) && at_most < SILENCE => self.0 = Some(line),
+            // The daemon has gone, hangs, or knows no events.
+            Ok(_) | Err(_) => thread::sleep(LOOK_EVERY),
+        }
+    }
+}
+
+fn ends_an_event(words: &[u8]) -> bool {
+    words.windows(2).any(|two| two == b"\n\n")
+}
+
+fn is_timeout(error: &std::io::Error) -> bool {
+    matches!(error.kind(), std::io::ErrorKind::TimedOut | std::io::ErrorKind::WouldBlock)
 }
 
 fn look(daemon: &Daemon) -> Result<(Document, Accounts), Failure> {
