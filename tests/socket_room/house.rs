@@ -154,9 +154,9 @@ struct Scripted {
 }
 
 impl Scripted {
-    fn change(&self, name: String, view: Option<View>) {
-        self.changed.borrow_mut().insert(name.clone(), view.clone());
-        self.bulletin.write(&name, view);
+    fn change(&self, name: &str, view: Option<View>) {
+        self.changed.borrow_mut().insert(name.to_owned(), view.clone());
+        self.bulletin.write(name, view);
     }
 
     fn is_gone(&self, name: &str) -> bool {
@@ -286,7 +286,7 @@ impl House {
         let (ready, is_ready) = channel();
         let (leaves, left) = channel();
         let (stop, stopped) = oneshot::channel();
-        let (changes, mut changed) = mpsc::unbounded_channel();
+        let (changes, mut coming) = mpsc::unbounded_channel::<(String, Option<View>)>();
         let thread = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             LocalSet::new().block_on(&runtime, async move {
@@ -309,8 +309,8 @@ impl House {
                 let stop = async { stopped.await.unwrap_or_default() };
                 let serving = socket::serve(listeners, Rc::clone(&lender), limits, stop);
                 tokio::task::spawn_local(async move {
-                    while let Some((name, view)) = changed.recv().await {
-                        lender.change(name, view);
+                    while let Some((name, view)) = coming.recv().await {
+                        lender.change(&name, view);
                     }
                 });
                 tokio::task::spawn_local(serving).await.unwrap();
