@@ -146,13 +146,13 @@ impl<L: Lender> Visit<L> {
         Err(Problem::forbidden(&self.peer))
     }
 
-    /// Puts the question to the keeper; `None`: meanwhile the account has become another, or has gone.
+    /// Puts the question to the keeper; `None`: meanwhile the account has become another, has gone, or lets others in.
     async fn put(&self, account: L::Account, ask: Ask) -> Option<Answer> {
         match self.house.lender.ask(account, ask) {
             Asked::Now(answer) => Some(answer),
             Asked::Later(waiting) => {
                 self.wire.waiting();
-                waiting.await
+                waiting.await.filter(|_| self.house.lender.may_have(account, &self.peer))
             }
         }
     }

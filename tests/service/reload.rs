@@ -399,6 +399,33 @@ fn another_allow_list_holds_for_connections_that_are_open() {
 }
 
 #[test]
+fn another_allow_list_holds_for_those_who_wait_already() {
+    if !rustix::process::getuid().is_root() {
+        return skipped("only root can play another user");
+    }
+    let stage = Stage::with_lifetime(HOUR).socket_section("mode = \"0666\"\nallow-world = true");
+    fs::set_permissions(stage.folder.path(), fs::Permissions::from_mode(0o755)).expect("it is ours");
+    let daemon = stage.start();
+    daemon.pin("home");
+    let socket = stage.socket();
+    let mut nobody = thread::spawn(move || {
+        rustix::thread::set_thread_uid(rustix::thread::Uid::from_raw(65534)).expect("root may");
+        let mut nobody = Connection::open(&socket).expect("it connects");
+        nobody.send("GET /token?wait=60", None, "").expect("it asks");
+        nobody
+    })
+    .join()
+    .expect("it asks");
+    // Whoever comes later is answered later.
+    assert_eq!(ask(&stage.socket(), "GET /status").expect("an answer").status, 200);
+
+    append(&stage, "allow-users = [1]\n");
+    reload(&daemon);
+    daemon.enter_pin(&stage.simulator, "home", KEY);
+    assert_eq!(nobody.receive().expect("an answer").status, 403);
+}
+
+#[test]
 fn a_new_account_whose_file_cannot_be_used_keeps_the_old_settings() {
     let stage = Stage::with_lifetime(HOUR);
     append_and_start(&stage, |daemon| {
