@@ -183,6 +183,13 @@ fn a_webhook_that_hangs_holds_up_neither_tokens_nor_commands_nor_the_end() {
 }
 
 #[test]
+fn what_a_webhook_took_is_told_even_if_the_rest_of_its_answer_never_comes() {
+    let listener = Listener::open_with(Scene { trails_off: true, ..Scene::default() });
+    let output = test_notify(&stage(&format!("webhook = \"{}\"", listener.url())));
+    assert!(output.status.success() && said(&output).contains("answered 200 OK"), "{}", said(&output));
+}
+
+#[test]
 fn a_restart_tells_nobody_twice() {
     let listener = Listener::open(&[]);
     let stage = stage(&format!("webhook = \"{}\"", listener.url()));

@@ -26,6 +26,8 @@ use crate::secret::Secret;
 const LONGEST: Duration = Duration::from_secs(30);
 /// Nor does the connecting in it.
 const LONGEST_CONNECT: Duration = Duration::from_secs(10);
+/// After its head, an answer gets so long for the rest.
+const COURTESY: Duration = Duration::from_secs(1);
 /// The most bytes of an answer's head.
 const LONGEST_HEAD: usize = 64 * 1024;
 const USER_AGENT_VALUE: &str = concat!("ecobee-tokend/", env!("CARGO_PKG_VERSION"));
@@ -111,8 +113,9 @@ impl Webhook {
                 }
             })?;
             let (head, mut body) = answer.into_parts();
-            // What it says is of no use; that it was let finish is a courtesy to simple servers.
-            let _ = body.frame().await;
+            // What it says is of no use; that it was let finish is a courtesy to simple servers. The status says that it
+            // has been told, and a body that never comes must not have people told again and again.
+            let _ = timeout(COURTESY, body.frame()).await;
             Ok((head.status, retry_after(&head.headers)))
         });
         let driven = pin!(async {

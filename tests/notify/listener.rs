@@ -42,6 +42,8 @@ pub(crate) struct Scene {
     pub(crate) tls: bool,
     /// It never answers.
     pub(crate) hangs: bool,
+    /// Its answers end with their heads, and the connections stay open.
+    pub(crate) trails_off: bool,
 }
 
 /// The server.
@@ -163,8 +165,12 @@ fn serve(listener: &TcpListener, scene: Scene, tls: Option<&Arc<ServerConfig>>, 
             continue;
         }
         let answer = answers.next().unwrap_or_else(|| "200 OK".to_owned());
-        let _ = write!(wire, "HTTP/1.1 {answer}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+        let length = if scene.trails_off { 2 } else { 0 };
+        let _ = write!(wire, "HTTP/1.1 {answer}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n");
         let _ = wire.flush();
+        if scene.trails_off {
+            kept.push(wire);
+        }
     }
 }
 
