@@ -76,7 +76,7 @@ fn main() -> ExitCode {
     match command() {
         Ok(command) => carry_out(command),
         Err(error) => {
-            eprintln!("ecobee-tokend: {error}\nTry 'ecobee-tokend --help'.");
+            remark(&format!("{error}\nTry 'ecobee-tokend --help'."));
             ExitCode::from(EXIT_USAGE)
         }
     }
@@ -192,9 +192,9 @@ fn check_config(settings: Settings) -> ExitCode {
     match supervisor::check(settings) {
         Ok(warnings) => {
             for warning in warnings {
-                eprintln!("ecobee-tokend: warning: {warning}");
+                remark(&format!("warning: {warning}"));
             }
-            println!("{good}");
+            say(&good);
             ExitCode::SUCCESS
         }
         Err(error) => complain(&error, error.exit_status()),
@@ -231,16 +231,16 @@ fn import(settings: Settings, account: Option<&str>, file: &Path) -> ExitCode {
     match supervisor::import(settings, account, &bytes) {
         Ok(Imported { account, replaced, notes }) => {
             for note in notes.into_iter().chain(exposed.map(|why| format!("{name}: {why}"))) {
-                eprintln!("ecobee-tokend: warning: {note}");
+                remark(&format!("warning: {note}"));
             }
             if let Some(kept) = replaced {
-                println!("{account}: the grant that ecobee had refused is kept as {}", kept.display());
+                say(&format!("{account}: the grant that ecobee had refused is kept as {}", kept.display()));
             }
-            println!(
+            say(&format!(
                 "{account}: the refresh token is taken over; the next start of the daemon trades it for a token, \
                  without a PIN.\nNow remove ecobee from the old client or switch it off, before the daemon starts: two \
                  programs with one grant kill each other's tokens."
-            );
+            ));
             ExitCode::SUCCESS
         }
         // These tell of the file; the others name their own place.
@@ -261,10 +261,10 @@ fn test_notify(settings: Settings) -> ExitCode {
             let mut worked = true;
             for (way, report) in reports {
                 match report {
-                    Ok(words) => println!("{way}: {words}"),
+                    Ok(words) => say(&format!("{way}: {words}")),
                     Err(reason) => {
                         worked = false;
-                        eprintln!("ecobee-tokend: {way}: {reason}");
+                        remark(&format!("{way}: {reason}"));
                     }
                 }
             }
@@ -288,15 +288,15 @@ fn forget(settings: &Settings, name: &str) -> ExitCode {
     let forgotten = opened.and_then(|(store, _)| Ok((store.forget(name)?, store.accounts()?)));
     match forgotten {
         Ok((Forgotten::Deleted, _)) => {
-            println!("{name}: the stored grant is deleted");
+            say(&format!("{name}: the stored grant is deleted"));
             ExitCode::SUCCESS
         }
         Ok((Forgotten::NothingThere, stored)) => {
             let directory = settings.store.directory.display();
             let there = if stored.is_empty() { "nothing".to_owned() } else { stored.join(", ") };
-            eprintln!(
-                "ecobee-tokend: {name}: nothing is stored under this name in {directory}; what is there: {there}"
-            );
+            remark(&format!(
+                "{name}: nothing is stored under this name in {directory}; what is there: {there}"
+            ));
             ExitCode::from(EXIT_OTHER)
         }
         Err(error) => complain(&error, error.exit_status()),
@@ -337,6 +337,16 @@ fn raise_descriptor_limit() {
     if let Err(error) = setrlimit(Resource::Nofile, raised) {
         tracing::debug!(%error, "the limit on descriptors stays as it is");
     }
+}
+
+/// Says what was done. It is done, also where nobody can read of it: a full disk, a pipe that was closed.
+fn say(words: &str) {
+    let _ = io::stdout().write_all(format!("{words}\n").as_bytes());
+}
+
+/// The same beside the output.
+fn remark(words: &str) {
+    let _ = io::stderr().write_all(format!("ecobee-tokend: {words}\n").as_bytes());
 }
 
 fn complain(error: &dyn fmt::Display, status: u8) -> ExitCode {

@@ -92,6 +92,21 @@ fn a_clients_file_becomes_a_grant_and_nobody_enters_a_pin() {
 }
 
 #[test]
+fn a_grant_that_is_taken_over_is_so_where_the_news_of_it_finds_no_room() {
+    let stage = Stage::with_lifetime(HOUR);
+    let full = || fs::OpenOptions::new().write(true).open("/dev/full").expect("Linux has it");
+    let path = file(&stage, "a-refresh-token");
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).expect("ours");
+    let status = Command::new(harness::binary())
+        .args(["import", "--config", text(&stage.config()), text(&path)])
+        .stdout(full())
+        .stderr(full())
+        .status();
+    assert!(status.expect("it runs").success());
+    assert!(stage.stored("home").contains("a-refresh-token"));
+}
+
+#[test]
 fn a_bare_token_on_standard_input_does_as_well() {
     let (stage, token) = elsewhere();
     let output = import(&stage, &["-"], &format!("{token}\n"));
