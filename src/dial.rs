@@ -122,6 +122,13 @@ impl Roads {
         Ok(Self(Arc::new(Map { trust: Trust::new(ca_file)?, proxies })))
     }
 
+    /// The proxy on the way to a server, without user name and password; `None` where there is none.
+    pub fn proxy_to(&self, server: &Uri) -> Option<String> {
+        let proxy = if is_loopback(server.host()?) { None } else { self.0.proxies.for_server(server) }?;
+        let uri = proxy.uri();
+        Some(format!("{}://{}", uri.scheme_str().unwrap_or("http"), place_of(uri)))
+    }
+
     /// Connects. The error is a sentence for a person.
     pub async fn connect(&self, to: Destination<'_>) -> Result<Road, String> {
         let place = format!("{}:{}", to.host, to.port);

@@ -1,7 +1,7 @@
 //! The daemon's command line: arguments → settings → run. The only place that exits.
 
 use std::ffi::OsString;
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::os::fd::OwnedFd;
@@ -14,7 +14,7 @@ use ecobee_tokend::config::{self, ConfigError, Settings, Surroundings};
 use ecobee_tokend::log::{self, LogFormat};
 use ecobee_tokend::socket::SocketError;
 use ecobee_tokend::store::{Forgotten, Store};
-use ecobee_tokend::supervisor::{ImportError, Imported};
+use ecobee_tokend::supervisor::{ImportError, Imported, Outline};
 use ecobee_tokend::{foreign, supervisor, systemd};
 use tokio::runtime::Runtime;
 use zeroize::Zeroizing;
@@ -24,7 +24,7 @@ Keeps ecobee's tokens fresh and lends them to local scripts over a Unix socket.
 
 Usage:
   ecobee-tokend [--config FILE] [--log-format auto|text|json|journal]
-  ecobee-tokend check-config [--config FILE]   exit 0, or 78 and the reason
+  ecobee-tokend check-config [--config FILE]   exit 0 and what a start would do, or 78 and the reason
   ecobee-tokend import [--config FILE] [--account NAME] FILE|-
                                                take over another client's grant: its file
                                                (python-ecobee-api, Home Assistant), or the bare
@@ -190,11 +190,17 @@ fn load(config: Option<&PathBuf>) -> Result<Settings, ConfigError> {
 fn check_config(settings: Settings) -> ExitCode {
     let good = format!("{}: good; {} account(s)", settings.source.display(), settings.accounts.len());
     match supervisor::check(settings) {
-        Ok(warnings) => {
+        Ok(Outline { warnings, plan }) => {
             for warning in warnings {
                 remark(&format!("warning: {warning}"));
             }
-            say(&good);
+            let widest = plan.iter().map(|(what, _)| what.chars().count()).max().unwrap_or_default();
+            let mut text = good;
+            for (what, sentence) in plan {
+                let _ = write!(text, "
+  {what:widest$}  {sentence}");
+            }
+            say(&text);
             ExitCode::SUCCESS
         }
         Err(error) => complain(&error, error.exit_status()),

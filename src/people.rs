@@ -44,6 +44,16 @@ pub fn gid_of(name: &str) -> Option<u32> {
     Group::from_name(name).ok().flatten().map(|group| group.gid.as_raw())
 }
 
+/// The name of a user by number.
+pub fn name_of_user(uid: u32) -> Option<String> {
+    User::from_uid(Uid::from_raw(uid)).ok().flatten().map(|user| user.name)
+}
+
+/// The name of a group by number.
+pub fn name_of_group(gid: u32) -> Option<String> {
+    Group::from_gid(Gid::from_raw(gid)).ok().flatten().map(|group| group.name)
+}
+
 /// The groups that the user database gives a user, the primary one among them. The database and not the groups of
 /// the asking process: those could only be looked up by a process number, which may be somebody else's by then.
 fn groups_of(uid: u32) -> Vec<u32> {

@@ -191,17 +191,7 @@ impl Store {
     /// The accounts that have a file, in the order of their names.
     pub fn accounts(&self) -> Result<Vec<String>, StoreError> {
         let path = &self.folder.path;
-        let entries = std::fs::read_dir(path).map_err(|error| StoreError::Refused {
-            path: path.clone(),
-            doing: Doing::Read,
-            error,
-        })?;
-        let mut names: Vec<String> = entries
-            .filter_map(|entry| entry.ok()?.file_name().to_str()?.strip_suffix(".json").map(str::to_owned))
-            .filter(|name| AccountFile::new(path, name).is_ok())
-            .collect();
-        names.sort_unstable();
-        Ok(names)
+        stored_in(path).map_err(|error| StoreError::Refused { path: path.clone(), doing: Doing::Read, error })
     }
 }
 
@@ -237,6 +227,16 @@ impl Image {
         held.saved(&self.account, self.number);
         Ok(())
     }
+}
+
+/// The accounts that have a file in a folder, in the order of their names; nothing is locked or made.
+pub fn stored_in(directory: &Path) -> std::io::Result<Vec<String>> {
+    let mut names: Vec<String> = std::fs::read_dir(directory)?
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.strip_suffix(".json").map(str::to_owned))
+        .filter(|name| AccountFile::new(directory, name).is_ok())
+        .collect();
+    names.sort_unstable();
+    Ok(names)
 }
 
 /// What is to become of a file.

@@ -10,6 +10,7 @@ mod diary;
 mod fittings;
 mod house;
 mod import;
+mod outline;
 mod reload;
 
 use std::cell::RefCell;
@@ -28,6 +29,7 @@ use fittings::{Fittings, socket_group};
 pub use house::Desk;
 use house::{Happening, House};
 pub use import::{ImportError, Imported, import};
+pub use outline::{Outline, check};
 use reload::{Doors, Prepared, needs_restart};
 
 use crate::clock::{Alarm, Reading};
@@ -123,7 +125,7 @@ pub async fn run(settings: Settings, inherited: Vec<OwnedFd>) -> Result<(), RunE
         tracing::warn!("{note}");
     }
     let (happenings, happened) = unbounded_channel();
-    let Fittings { settings, client, policy, tenants, ways, warnings } = fittings;
+    let Fittings { settings, client, policy, tenants, ways, warnings, roads: _ } = fittings;
     let teller = Rc::new(Teller::new(ways));
     let mut house = House::new(Rc::clone(&alarm), client, policy, store, Rc::clone(&teller), happenings);
     let reading = Reading::take();
@@ -364,13 +366,6 @@ fn limits() -> socket::Limits {
     let spare = descriptors.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX));
     let connections = usual.connections.min(spare.saturating_sub(DESCRIPTORS_KEPT_BACK).max(1));
     socket::Limits { connections, ..usual }
-}
-
-/// Holds what the configuration names against this machine, and changes nothing. What is wrong and keeps no daemon from
-/// running comes back as warnings.
-pub fn check(settings: Settings) -> Result<Vec<String>, RunError> {
-    socket_group(&settings)?;
-    Fittings::of(settings).map(|fittings| fittings.warnings)
 }
 
 /// Sends a test by each way that `[notify]` names; what came of it, way by way.

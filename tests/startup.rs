@@ -399,3 +399,91 @@ fn a_credential_is_read_whatever_its_name_and_complained_about_with_it() {
     let said = complaint(&output);
     assert!(said.contains("$CREDENTIALS_DIRECTORY is not set") && said.contains("LoadCredential="), "{said}");
 }
+
+/// What `check-config` says of one thing.
+fn told<'a>(said: &'a str, what: &str) -> &'a str {
+    let line = said.lines().find_map(|line| line.strip_prefix("  ")?.strip_prefix(what));
+    line.unwrap_or_else(|| panic!("nothing of {what}: {said}")).trim()
+}
+
+/// `check-config` in an environment without any proxy, or with this one.
+fn check_config(config: &Path, proxy: Option<&str>) -> String {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_ecobee-tokend"));
+    for name in ["https_proxy", "HTTPS_PROXY", "http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"] {
+        command.env_remove(name);
+    }
+    command.args(["check-config", "--config"]).arg(config).env_remove("NO_PROXY").env_remove("no_proxy");
+    let output = command.envs(proxy.map(|proxy| ("HTTPS_PROXY", proxy))).output().expect("the daemon runs");
+    assert!(output.status.success() && complaint(&output).is_empty(), "{output:?}");
+    String::from_utf8(output.stdout).expect("text")
+}
+
+#[test]
+fn check_config_says_what_a_start_would_do_and_tells_no_secret() {
+    let folder = TempDir::new().expect("a temporary folder");
+    let at = |name: &str| folder.path().join(name);
+    let shown = |name: &str| at(name).display().to_string();
+    for (file, mode) in [("home.key", 0o600), ("hook.token", 0o640), ("tell-me", 0o755)] {
+        fs::write(at(file), "made-up-secret-0123456789").expect("it is ours");
+        fs::set_permissions(at(file), fs::Permissions::from_mode(mode)).expect("it is ours");
+    }
+    fs::create_dir(at("state")).expect("it is ours");
+    fs::set_permissions(at("state"), fs::Permissions::from_mode(0o750)).expect("it is ours");
+    for file in ["home.json", "old.json", "home.json.broken-20260102T030405Z", "lock"] {
+        fs::write(at("state").join(file), "untouched").expect("it is ours");
+    }
+    let config = at("config.toml");
+    fs::write(
+        &config,
+        "default-account = \"home\"\n\
+         [socket]\npath = \"socket\"\nmode = \"0600\"\ngroup = \"0\"\n\
+         [store]\ndirectory = \"state\"\n\
+         [notify]\nwebhook = \"https://hooks.example/made-up-secret-0123456789\"\n\
+         webhook-bearer-file = \"hook.token\"\ncommand = [\"./tell-me\", \"made-up-secret-0123456789\"]\n\
+         remind-every = \"12h\"\n\
+         [accounts.home]\napi-key-file = \"home.key\"\nallow-users = [0]\nallow-groups = [7]\n\
+         [accounts.cabin]\napi-key = \"made-up-secret-0123456789\"\nscope = \"smartRead\"\n"
+            .replace("./tell-me", &shown("tell-me")),
+    )
+    .expect("it is ours");
+    fs::set_permissions(&config, fs::Permissions::from_mode(0o600)).expect("it is ours");
+    let _listening = UnixListener::bind(at("socket")).expect("it binds");
+    fs::set_permissions(at("socket"), fs::Permissions::from_mode(0o606)).expect("it is ours");
+
+    let said = check_config(&config, Some("http://made-up-secret-0123456789:x@proxy.example:3128"));
+
+    assert!(said.starts_with(&format!("{}: good; 2 account(s)\n", config.display())), "{said}");
+    let expected = [
+        ("account home", vec![shown("home.key"), "mode 0600".into(), "smartWrite".into()]),
+        ("account home", vec!["the users 0 and the groups 7".into(), "the default account".into()]),
+        ("account cabin", vec![shown("config.toml"), "smartRead".into(), "whoever may connect".into()]),
+        ("socket", vec![shown("socket"), "mode 0600, group 0".into(), "systemd".into(), "mode 0606".into()]),
+        ("store", vec![shown("state"), "mode 0750".into(), "not encrypted; grants of home, old".into()]),
+        ("ecobee", vec!["https://api.ecobee.com, by the proxy http://proxy.example:3128 ".into()]),
+        ("notify", vec!["webhook https://hooks.example with the bearer".into(), shown("hook.token")]),
+        ("notify", vec!["mode 0640".into(), shown("tell-me"), "mode 0755".into(), "every 12h".into()]),
+    ];
+    for (what, words) in expected {
+        for word in words {
+            assert!(told(&said, what).contains(&word), "{what}: {word}: {said}");
+        }
+    }
+    assert!(!said.contains("made-up-secret"), "{said}");
+    let kept = fs::read_to_string(at("state").join("home.json")).expect("it is there");
+    let mode = fs::metadata(at("state")).expect("it is there").permissions().mode();
+    assert_eq!((kept.as_str(), mode & 0o777), ("untouched", 0o750), "nothing is changed");
+}
+
+#[test]
+fn check_config_says_what_is_not_there_yet() {
+    let stage = Stage::with_lifetime(HOUR).accounts(&[]);
+
+    let said = check_config(&stage.config(), Some("http://proxy.example:3128"));
+
+    assert!(told(&said, "accounts").contains("none yet"), "{said}");
+    assert!(told(&said, "socket").contains("not there now"), "{said}");
+    assert!(told(&said, "store").contains("made at the first start"), "{said}");
+    assert!(told(&said, "ecobee").contains(", no proxy"), "this machine is reached without one: {said}");
+    assert!(told(&said, "notify").contains("nobody is told"), "{said}");
+    assert!(!stage.state().exists() && !stage.socket().exists(), "nothing was made");
+}

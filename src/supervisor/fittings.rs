@@ -23,6 +23,7 @@ pub(super) struct Fittings {
     pub(super) policy: Policy,
     pub(super) tenants: BTreeMap<String, Tenant>,
     pub(super) ways: Ways,
+    pub(super) roads: Roads,
     /// What an administrator should mend, though the daemon runs.
     pub(super) warnings: Vec<String>,
 }
@@ -61,7 +62,7 @@ impl Fittings {
             refusals_before_pin: settings.refresh.refusals_before_pin,
             remind_every: settings.notify.remind_every,
         };
-        let ways = ways(&settings, roads).map_err(|error| refuse("notify", error.to_string()))?;
+        let ways = ways(&settings, roads.clone()).map_err(|error| refuse("notify", error.to_string()))?;
         let mut warnings = exposed_secrets(&settings);
         let mut tenants = BTreeMap::new();
         for (name, account) in &settings.accounts {
@@ -74,7 +75,7 @@ impl Fittings {
             };
             tenants.insert(name.clone(), tenant);
         }
-        Ok(Self { settings, client, policy, tenants, ways, warnings })
+        Ok(Self { settings, client, policy, tenants, ways, roads, warnings })
     }
 }
 

@@ -1,0 +1,174 @@
+//! What a start would do, in words: for whoever has written a configuration and wants to know what comes of it.
+//!
+//! **Nothing is changed**: files are looked at, and the socket is not knocked at, for that would start a service that
+//! waits behind it. **No secret is told**, nor more of a webhook's address than its host.
+
+use std::fmt;
+use std::fs;
+use std::io::ErrorKind;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::path::Path;
+
+use hyper::Uri;
+
+use super::RunError;
+use super::fittings::{Fittings, socket_group};
+use crate::config::{Account, ApiKeySource, KeySource, Principal, Settings, duration};
+use crate::people;
+use crate::store;
+
+/// A configuration that is good, and what it comes to.
+#[derive(Debug)]
+pub struct Outline {
+    /// What an administrator should mend, though the daemon runs.
+    pub warnings: Vec<String>,
+    /// What a start would do: what it is about, and a sentence.
+    pub plan: Vec<(String, String)>,
+}
+
+/// Holds what the configuration names against this machine, and changes nothing. What is wrong and keeps no daemon from
+/// running comes back as warnings.
+pub fn check(settings: Settings) -> Result<Outline, RunError> {
+    socket_group(&settings)?;
+    let fittings = Fittings::of(settings)?;
+    let settings = &fittings.settings;
+    let mut plan: Vec<_> = settings
+        .accounts
+        .iter()
+        .map(|(name, account)| (format!("account {name}"), of_account(settings, name, account)))
+        .collect();
+    if plan.is_empty() {
+        let sentence =
+            "none yet: add an [accounts.NAME] table with an API key; until then the daemon runs and waits";
+        plan.push(("accounts".to_owned(), sentence.to_owned()));
+    }
+    let mut say = |what: &str, sentence| plan.push((what.to_owned(), sentence));
+    say("socket", of_socket(settings));
+    say("store", of_store(settings));
+    say("ecobee", of_ecobee(&fittings));
+    say("notify", of_notify(&fittings));
+    Ok(Outline { warnings: fittings.warnings, plan })
+}
+
+fn of_account(settings: &Settings, name: &str, account: &Account) -> String {
+    let key = match &account.api_key_source {
+        ApiKeySource::Inline => format!("API key in {}", Found(&settings.source)),
+        ApiKeySource::Kept(source) => format!("API key from {}", in_words(source)),
+    };
+    let list = |principals: &[Principal]| {
+        let words: Vec<_> = principals
+            .iter()
+            .map(|principal| match principal {
+                Principal::Name(name) => name.clone(),
+                Principal::Id(id) => id.to_string(),
+            })
+            .collect();
+        words.join(", ")
+    };
+    let admitted = match (&account.allow_users[..], &account.allow_groups[..]) {
+        ([], []) => "whoever may connect".to_owned(),
+        (users, []) => format!("the users {}", list(users)),
+        ([], groups) => format!("the groups {}", list(groups)),
+        (users, groups) => format!("the users {} and the groups {}", list(users), list(groups)),
+    };
+    let default =
+        if settings.default_account.as_deref() == Some(name) { ", the default account" } else { "" };
+    format!("{key}; scope {}; for {admitted}{default}", account.scope)
+}
+
+fn of_socket(settings: &Settings) -> String {
+    let socket = &settings.socket;
+    let group = socket.group.as_deref().map(|group| format!(", group {group}")).unwrap_or_default();
+    let there = match fs::symlink_metadata(&socket.path) {
+        Ok(about) if about.file_type().is_socket() => format!("there is one now: {}", Rights(&about)),
+        Ok(about) => {
+            format!("something else stands there now, and keeps a start from making it: {}", Rights(&about))
+        }
+        Err(error) if error.kind() == ErrorKind::NotFound => "not there now".to_owned(),
+        Err(error) => format!("cannot be looked at: {error}"),
+    };
+    format!(
+        "{}, mode {:04o}{group}, unless systemd hands one over, as the packaged units do; {there}",
+        socket.path.display(),
+        socket.mode
+    )
+}
+
+fn of_store(settings: &Settings) -> String {
+    let sealed = match &settings.store.key {
+        None => "not encrypted".to_owned(),
+        Some(source) => format!("encrypted with the key from {}", in_words(source)),
+    };
+    let directory = &settings.store.directory;
+    let grants = match store::stored_in(directory) {
+        Ok(names) if names.is_empty() => "no grant in it".to_owned(),
+        Ok(names) => format!("grants of {}", names.join(", ")),
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            "made at the first start, with mode 0700".to_owned()
+        }
+        Err(error) => format!("cannot be listed: {error}"),
+    };
+    format!("{}; {sealed}; {grants}", Found(directory))
+}
+
+fn of_ecobee(fittings: &Fittings) -> String {
+    let ecobee = &fittings.settings.ecobee;
+    let way = match ecobee.url.as_str().parse::<Uri>().ok().and_then(|url| fittings.roads.proxy_to(&url)) {
+        None => "no proxy".to_owned(),
+        Some(proxy) => format!("by the proxy {proxy} of the environment"),
+    };
+    let trust = ecobee.ca_file.as_ref().map(|file| format!(", beside the certificates in {}", Found(file)));
+    format!("{}, {way}; the system's certificates are believed{}", ecobee.url, trust.unwrap_or_default())
+}
+
+fn of_notify(fittings: &Fittings) -> String {
+    let notify = &fittings.settings.notify;
+    let mut ways = Vec::new();
+    if let Some(webhook) = &fittings.ways.webhook {
+        let bearer = notify.webhook_bearer.as_ref();
+        let bearer = bearer.map(|bearer| format!(" with the bearer from {}", in_words(&bearer.source)));
+        let proxy = notify.webhook.as_ref().and_then(|url| fittings.roads.proxy_to(url.expose()));
+        let proxy = proxy.map(|proxy| format!(" by the proxy {proxy}"));
+        ways.push(format!("{webhook}{}{}", bearer.unwrap_or_default(), proxy.unwrap_or_default()));
+    }
+    if let Some(program) = notify.command.as_ref().and_then(|command| command.first()) {
+        ways.push(format!("command {}", Found(Path::new(program))));
+    }
+    if ways.is_empty() {
+        return "nobody is told of anything; the log and the service's status show the PIN".to_owned();
+    }
+    format!("{}; again every {}", ways.join(" and "), duration::Shown(notify.remind_every))
+}
+
+fn in_words(source: &KeySource) -> String {
+    match source {
+        KeySource::File(path) => Found(path).to_string(),
+        KeySource::Credential { name, .. } => format!("systemd's credential {name}"),
+    }
+}
+
+/// A path, and who may do what with what is there.
+struct Found<'a>(&'a Path);
+
+impl fmt::Display for Found<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0.display())?;
+        match fs::metadata(self.0) {
+            Ok(about) => write!(f, " ({})", Rights(&about)),
+            Err(error) if error.kind() == ErrorKind::NotFound => f.write_str(" (not there now)"),
+            Err(error) => write!(f, " (cannot be looked at: {error})"),
+        }
+    }
+}
+
+/// As `ls -l` tells them, with the mode in octal.
+struct Rights<'a>(&'a fs::Metadata);
+
+impl fmt::Display for Rights<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (uid, gid) = (self.0.uid(), self.0.gid());
+        let user = people::name_of_user(uid).unwrap_or_else(|| uid.to_string());
+        let group = people::name_of_group(gid).unwrap_or_else(|| gid.to_string());
+        write!(f, "{user}:{group}, mode {:04o}", self.0.mode() & 0o7777)
+    }
+}
