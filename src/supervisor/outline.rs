@@ -72,7 +72,7 @@ fn of_account(settings: &Settings, name: &str, account: &Account) -> String {
         (users, groups) => format!("the users {} and the groups {}", list(users), list(groups)),
     };
     let default =
-        if settings.default_account.as_deref() == Some(name) { ", the default account" } else { "" };
+        if settings.default_account.as_deref() == Some(name) { "; the default account" } else { "" };
     format!("{key}; scope {}; for {admitted}{default}", account.scope)
 }
 
