@@ -264,6 +264,76 @@ reloads_and_keeps_what_is_good() {
   until_true 20 ask carol /token
 }
 
+# The script of README that calls curl, as it stands but for the address of the service.
+script_of_readme() {
+  awk '/^```sh$/ { block = ""; on = 1; next } /^```$/ { if (on && block ~ /exec curl --silent --show-error --fail --data/) printf "%s", block; on = 0 }
+    on { block = block $0 "\n" }' README.md | sed 's,https://ntfy.sh/your-topic,http://127.0.0.1:9000/topic,'
+}
+
+# told_of_a_pin_and_its_end COUNT: the grant ends, a PIN is asked for and entered; so many messages have come each way.
+told_of_a_pin_and_its_end() {
+  local pin
+  simulator /revoke '{"all": true}' >/dev/null
+  token | as alice curl -sS -o /dev/null --data-binary @- --unix-socket "$SOCKET" http://localhost/token/rejected || true
+  shown() { ask alice /pin; }
+  until_true 30 shown
+  pin=$(shown | sed -n 's/.*"pin": *"\([^"]*\)".*/\1/p')
+  came() { [ "$(inside grep -c "^$1 .*$2" /tmp/hook.log)" = 1 ]; }
+  until_true 20 came /hook "\"pin-waiting\".*$pin"
+  until_true 20 came /topic "enter PIN $pin"
+  simulator /approve '{"pin": "latest"}' >/dev/null
+  until_true 20 token
+  ended() { [ "$(inside grep -c "^/hook .*\"token-back\"" /tmp/hook.log)/$(inside grep -c '^token-back ' /var/lib/ecobee-tokend/told)" = "$1/$1" ]; }
+  until_true 20 ended "$1"
+  inside cat /tmp/hook.log /var/lib/ecobee-tokend/told
+  inside grep "^pin-waiting .*$pin .*\"$pin\"" /var/lib/ecobee-tokend/told
+}
+
+tells_people_from_inside_the_sandbox() {
+  inside rm -f /tmp/hook.log /var/lib/ecobee-tokend/told
+  as alice python3 /usr/local/lib/hook.py 9000 /tmp/hook.log >"$WORK/hook.out" 2>&1 &
+  until_true 10 grep -q listening "$WORK/hook.out"
+  script_of_readme | inside tee /usr/local/bin/tell-me >/dev/null
+  inside grep -q '^exec curl .*/topic$' /usr/local/bin/tell-me
+  # A shell script: notes the facts of both kinds, and who a setuid program is; then becomes the one that calls curl.
+  inside tee /usr/local/bin/note >/dev/null <<'SH'
+#!/bin/sh
+set -e
+echo "$ECOBEE_TOKEND_EVENT $ECOBEE_TOKEND_PIN $(cat) $(/usr/local/bin/mailer -u)" >> /var/lib/ecobee-tokend/told
+exec /usr/local/bin/tell-me
+SH
+  inside install -m 4755 /usr/bin/id /usr/local/bin/mailer
+  inside chmod 755 /usr/local/bin/tell-me /usr/local/bin/note
+  configure
+  inside tee -a "$CONFIG" >/dev/null <<'TOML'
+[refresh]
+refusals-before-pin = 1
+[notify]
+webhook = "http://127.0.0.1:9000/hook"
+command = ["/usr/local/bin/note"]
+TOML
+  inside systemctl restart ecobee-tokend
+  until_true 20 token
+  told_of_a_pin_and_its_end 1
+  local own
+  own=$(inside id -u ecobee-tokend)
+  expect "$(inside sed -n 's/^pin-waiting .* //p' /var/lib/ecobee-tokend/told)" "$own" "a setuid program, in the sandbox"
+
+  inside mkdir -p /etc/systemd/system/ecobee-tokend.service.d
+  inside cp /usr/share/doc/ecobee-tokend/examples/mailer.conf /etc/systemd/system/ecobee-tokend.service.d/
+  inside systemctl daemon-reload
+  inside systemctl restart ecobee-tokend
+  until_true 20 token
+  told_of_a_pin_and_its_end 2
+  expect "$(inside sed -n 's/^pin-waiting .* //p' /var/lib/ecobee-tokend/told | tail -n 1)" 0 "a setuid program, with the drop-in"
+
+  inside rm -r /etc/systemd/system/ecobee-tokend.service.d
+  inside systemctl daemon-reload
+  configure
+  inside systemctl restart ecobee-tokend
+  until_true 20 token
+}
+
 takes_an_encrypted_credential() {
   local before
   before=$(calls)
