@@ -117,8 +117,10 @@ fn of_ecobee(fittings: &Fittings) -> String {
         None => "no proxy".to_owned(),
         Some(proxy) => format!("by the proxy {proxy} of the environment"),
     };
-    let trust = ecobee.ca_file.as_ref().map(|file| format!(", beside the certificates in {}", Found(file)));
-    format!("{}, {way}; the system's certificates are believed{}", ecobee.url, trust.unwrap_or_default())
+    let trust = ecobee.ca_file.as_ref();
+    let trust =
+        trust.map(|file| format!("; beside the system's, the certificates in {} are believed", Found(file)));
+    format!("{}, {way}{}", ecobee.url, trust.unwrap_or_default())
 }
 
 fn of_notify(fittings: &Fittings) -> String {
