@@ -322,7 +322,7 @@ fn a_newcomer_follows_the_recipes_and_moves_to_another_machine() {
         follow(&mut home, block.expect("the other test says so"), *fate);
     }
 
-    // "To move: stop the daemon, unpack on the other machine, and start": of the old one nothing but the copy is left.
+    // "To restore, or to move": of the old machine nothing but the copy is left.
     home.stop_daemon();
     for folder in [".config/ecobee-tokend", ".local/state/ecobee-tokend"] {
         fs::remove_dir_all(home.file(folder)).expect("it is ours");
@@ -330,6 +330,6 @@ fn a_newcomer_follows_the_recipes_and_moves_to_another_machine() {
     let pins = home.simulator.truth().pins().len();
     judge(&home, "unpack", &shell(&home, "tar -C ~ -xpf ~/ecobee-tokend.tar.gz", ""), Words(""));
     home.start_daemon("ecobee-tokend");
-    judge(&home, "a token without a PIN", &shell(&home, "ecobee-token --wait 1m", ""), Token);
+    judge(&home, "a token without a PIN", &shell(&home, "ecobee-token refresh", ""), Token);
     assert_eq!(home.simulator.truth().pins().len(), pins);
 }
