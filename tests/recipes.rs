@@ -135,7 +135,7 @@ const RECIPES: &[(&str, &str, Fate)] = &[
 fn recipes_for(block: &Block) -> impl Iterator<Item = usize> {
     let fits = move |(document, title, _): &(&str, &str, Fate)| {
         // A word by itself is not the beginning of a longer command.
-        let whole = title.contains(" ");
+        let whole = title.contains(' ');
         let same = if whole { block.title.starts_with(title) } else { block.title == *title };
         *document == block.document && same
     };
@@ -179,11 +179,11 @@ fn is_missing(program: &str) -> bool {
 #[track_caller]
 fn judge(home: &Home, what: &str, ran: &Ran, shows: Shows) {
     assert!(ran.status.success(), "{what}\n{ran:#?}");
-    let shown = match shows {
+    let seen = match shows {
         Words(words) => ran.stdout.contains(words),
         Token => ran.stdout.lines().any(|line| home.simulator.is_alive(line) == Liveness::Alive),
     };
-    assert!(shown, "{what}\n{ran:#?}");
+    assert!(seen, "{what}\n{ran:#?}");
 }
 
 fn shell(home: &Home, text: &str, input: &str) -> Ran {

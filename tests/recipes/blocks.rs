@@ -30,7 +30,8 @@ pub(crate) fn all() -> Vec<Block> {
 fn of(document: &'static str) -> Vec<Block> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(document);
     let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{document}: {error}"));
-    let texts = if document.ends_with(".md") { fenced(&text) } else { displayed(&text) };
+    let texts =
+        if path.extension().is_some_and(|kind| kind == "md") { fenced(&text) } else { displayed(&text) };
     texts.into_iter().map(|text| Block { document, title: title(&text), text }).collect()
 }
 

@@ -138,7 +138,7 @@ impl Home {
         let mut command = self.command(&["bash", "-euo", "pipefail", "-c", block]);
         let daemon = command.process_group(0).stdout(Stdio::null()).stderr(Stdio::null());
         self.daemon = Some(daemon.spawn().expect("it starts"));
-        self.wait_for("the daemon's socket", || self.socket().exists());
+        wait_for("the daemon's socket", || self.socket().exists());
     }
 
     pub(crate) fn stop_daemon(&mut self) {
@@ -150,17 +150,15 @@ impl Home {
 
     /// Enters the PIN that was issued last, as soon as there is one.
     pub(crate) fn enter_pin(&self) {
-        self.wait_for("a PIN", || {
-            self.simulator.approve(ecobee_simulator::Pin::LatestOf(KEY.into())).is_ok()
-        });
+        wait_for("a PIN", || self.simulator.approve(ecobee_simulator::Pin::LatestOf(KEY.into())).is_ok());
     }
+}
 
-    fn wait_for(&self, what: &str, test: impl Fn() -> bool) {
-        let deadline = Instant::now() + PATIENCE;
-        while !test() {
-            assert!(Instant::now() < deadline, "waited in vain for {what}");
-            thread::park_timeout(Duration::from_millis(10));
-        }
+fn wait_for(what: &str, test: impl Fn() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !test() {
+        assert!(Instant::now() < deadline, "waited in vain for {what}");
+        thread::park_timeout(Duration::from_millis(10));
     }
 }
 
