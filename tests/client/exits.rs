@@ -97,7 +97,7 @@ fn seventy_five_says_why_and_when_to_come_back() {
     let daemon = stage.start();
     daemon.wait_for_status("home", "a failure", |status| status["failures"].as_u64() > Some(0));
     let said = run(&daemon.socket, &[]).with(75);
-    assert!(said.stderr.contains("503") && said.stderr.contains("Try again in "), "{}", said.stderr);
+    assert!(said.stderr.contains("503") && said.stderr.contains("). Try again in "), "{}", said.stderr);
     let said = run(&daemon.socket, &["pin"]).with(75);
     assert!(said.stderr.contains("503"), "{}", said.stderr);
 }

@@ -273,7 +273,10 @@ fn good(answer: Answer) -> Result<Answer, Failure> {
         detail => detail,
     };
     let again = match answer.retry_after {
-        Some(seconds) => format!(" Try again in {}.", Length(Duration::from_secs(seconds))),
+        Some(seconds) => {
+            let stop = if detail.ends_with(['.', '!', '?']) { "" } else { "." };
+            format!("{stop} Try again in {}.", Length(Duration::from_secs(seconds)))
+        }
         None => String::new(),
     };
     Err(match problem.text("code").unwrap_or_default() {
