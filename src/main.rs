@@ -197,8 +197,11 @@ fn check_config(settings: Settings) -> ExitCode {
             let widest = plan.iter().map(|(what, _)| what.chars().count()).max().unwrap_or_default();
             let mut text = good;
             for (what, sentence) in plan {
-                let _ = write!(text, "
-  {what:widest$}  {sentence}");
+                let _ = write!(
+                    text,
+                    "
+  {what:widest$}  {sentence}"
+                );
             }
             say(&text);
             ExitCode::SUCCESS
