@@ -51,7 +51,7 @@ impl Call {
     }
 }
 
-/// How calls end, as users see it; in the order of [`ending`].
+/// How calls end, as users see it; one for each kind of outcome.
 pub const ENDINGS: [&str; 11] = [
     "granted",
     "pin-issued",
