@@ -7,8 +7,8 @@ mod world;
 
 use climate::Almanac;
 
-/// Lives that are lived at every test, each with a year and its seed.
-const SEEDS: std::ops::Range<u64> = 0..16;
+/// Lives of a year that are lived at every test.
+const SEEDS: std::ops::Range<u64> = 0..8;
 
 #[test]
 fn decades_in_all_weathers_break_no_law() {
@@ -28,7 +28,7 @@ fn decades_in_all_weathers_break_no_law() {
 fn a_year_that_nobody_has_seen_before_breaks_no_law() {
     let seed = fastrand::u64(..);
     println!("seed {seed}");
-    if let Err(breach) = climate::live(seed, 2) {
+    if let Err(breach) = climate::live(seed, 1) {
         panic!("{breach}");
     }
 }

@@ -394,7 +394,13 @@ impl Keeper {
                         access.put_off = Some(PutOff { save, firm_from, planned_before });
                         Verdict::WaitUntil(firm_from)
                     }
-                    Lease::AfterRefresh => to_the_end,
+                    Lease::AfterRefresh => {
+                        if planned < access.plan.refresh_at() {
+                            // Readers are promised that much from now on.
+                            self.ledger.change();
+                        }
+                        to_the_end
+                    }
                 }
             }
             Phase::Marking { grant, since, .. }

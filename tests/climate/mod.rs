@@ -194,11 +194,23 @@ impl Decade {
                 self.world.tally.count(Fault::RotationChanged);
                 self.world.ecobee.rotation = self.dice.one_of(&Rotation::ALL);
             }
+            968..970 => self.a_crowd_forces(),
             _ => {}
         }
     }
 
     // Clients.
+
+    /// Many users who all want a new token at once, and go on wanting it for half an hour.
+    fn a_crowd_forces(&mut self) {
+        for _ in 0..40 {
+            let uid = u32::try_from(self.dice.below(5)).expect("small");
+            self.waiting.push(self.world.ask(refresh().by(uid)));
+            let pause = self.dice.length(secs(90));
+            self.world.run(pause);
+        }
+        self.waiting.clear();
+    }
 
     fn ask(&mut self) {
         let question = self.question();

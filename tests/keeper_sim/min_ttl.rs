@@ -204,7 +204,7 @@ fn the_refresh_after_the_one_that_was_waited_for_keeps_the_promise() {
     let orders = world.disk.orders;
     let (_, lent) = world.lent_later(json().min_ttl(30));
     assert!(lent.promised >= secs(30));
-    assert_eq!(world.disk.orders - orders, 2, "the mark and the grant: the new plan knows who waits");
+    assert_eq!(world.disk.orders - orders, 3, "the fixed plan, the mark and the grant: the new plan knows who waits");
     let until = world.now + lent.promised;
     world.run_until_sent(Errand::Refresh);
     assert!(world.now >= until);
@@ -316,6 +316,23 @@ fn a_refresh_with_a_wait_waits_for_what_keeps_it_from_being_forced() {
     world.enter_pin();
     let (_, answer) = world.wait_for(id);
     assert!(matches!(answer, ecobee_tokend::keeper::Answer::Token { .. }), "{answer:?}");
+}
+
+/// Found by a simulated decade: somebody waits for the refresh, which moves it by the seconds that plain readers are
+/// owed; then the settings change, and the daemon is killed.
+#[test]
+fn rule_7_a_refresh_that_somebody_waits_for_is_written_down_where_it_moved() {
+    let mut world = World::authorized_for(secs(30));
+    let planned = world.refresh_at();
+    world.run_until(world.issued_at() + secs(10));
+    world.ask(json().min_ttl(15));
+    world.run(secs(1));
+    let lent = world.lent(json());
+    let promised_until = world.now + lent.promised;
+    assert!(promised_until > planned);
+    world.run(secs(1));
+    let stored = world.disk.record.grant.as_ref().and_then(|grant| grant.access.as_ref());
+    assert_eq!(stored.map(|access| access.refresh_at), Some(promised_until));
 }
 
 /// Found by a simulated decade: whoever came while the new plan was being written was promised what a kill undid.

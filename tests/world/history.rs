@@ -18,8 +18,10 @@ pub(crate) enum Deed {
     Notified(Notice),
     Crashed,
     Entered(String),
-    /// Something befell the machine.
+    /// Something befell the machine, or ecobee.
     Befell(&'static str),
+    /// The machine is up again, and its wall clock is so far wrong.
+    Booted(i64),
 }
 
 /// Everything that happened, in order.
@@ -107,6 +109,7 @@ impl fmt::Display for History {
                 Deed::Told(news) => write!(f, "diary: {news:?}")?,
                 Deed::Notified(notice) => write!(f, "people: {notice:?}")?,
                 Deed::Crashed => write!(f, "crash, and a new start")?,
+                Deed::Booted(error) => write!(f, "booted, the wall clock {error} ms wrong")?,
                 Deed::Befell(what) => write!(f, "{what}")?,
                 Deed::Entered(pin) => write!(f, "a person enters {pin}")?,
             }

@@ -177,6 +177,7 @@ impl World {
         self.history.add(self.now, Deed::Crashed);
         self.elsewhere(self.now + off);
         self.machine.reboot();
+        self.history.add(self.now, Deed::Booted(self.machine.error()));
         self.start();
     }
 

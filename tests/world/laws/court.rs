@@ -27,13 +27,14 @@ pub(crate) enum Law {
     SavedTokensSurvive,
     DeadTokenNotRestored,
     GrantKept,
+    OnlyRefusalsCount,
     Heals,
     PinForTheDead,
     TokenForThePin,
 }
 
 impl Law {
-    pub(crate) const ALL: [Self; 25] = [
+    pub(crate) const ALL: [Self; 26] = [
         Self::OneAnswer,
         Self::AnswerInTime,
         Self::LivingTokenLent,
@@ -56,6 +57,7 @@ impl Law {
         Self::SavedTokensSurvive,
         Self::DeadTokenNotRestored,
         Self::GrantKept,
+        Self::OnlyRefusalsCount,
         Self::Heals,
         Self::PinForTheDead,
         Self::TokenForThePin,
@@ -88,6 +90,7 @@ impl Law {
                 ("no token that a refresh killed survives a kill", "disk, clock, or ecobee's whim")
             }
             Self::GrantKept => ("a grant that ecobee honours is never given up", ""),
+            Self::OnlyRefusalsCount => ("only refusals count against a refresh token", ""),
             Self::Heals => ("trouble over, grant honoured: a token without a person", "new trouble"),
             Self::PinForTheDead => ("a dead grant leads to a PIN on show", "new trouble"),
             Self::TokenForThePin => ("an entered PIN brings a token", "crash, or another PIN asked for"),

@@ -338,7 +338,9 @@ impl Lending {
             self.died_unheard.clear();
             self.died_unheard.extend(Some(token.clone()).filter(|_| !takes || misdated));
         }
-        let same = self.current == token;
+        // What was promised by times that were wrong may be broken by times that are right again.
+        let dated = self.misdated.is_none() || self.misdated != token;
+        let same = self.current == token && dated;
         let pin = record.pin.as_ref().filter(|_| sight.clock_trouble);
         *self = Self {
             known: std::mem::take(&mut self.known),

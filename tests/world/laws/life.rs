@@ -65,6 +65,8 @@ pub(super) struct Life {
     newest: Option<String>,
     /// All that it may still know.
     held: VecDeque<String>,
+    /// How often ecobee has refused it, as far as the keeper can know.
+    refusals: u32,
     /// The last moment of trouble.
     clear_from: Moment,
     gap: Option<Gap>,
@@ -211,7 +213,11 @@ impl Life {
     }
 
     fn entry_is_honoured(&mut self, court: &mut Court, sight: &Sight<'_>, view: &View) {
-        let Some(entered) = &self.entered else { return };
+        let Some(entered) = &mut self.entered else { return };
+        if view.token.is_some() && view.state == State::Refreshing {
+            // Nobody needs the PIN just now: its polls wait for the refresh, and that for the disk.
+            entered.by = entered.by.max(sight.now + entered.within);
+        }
         let waits = view.pin.as_ref().is_some_and(|shown| shown.pin == entered.pin);
         let brought = view.token.is_some() && !waits;
         if brought || entered.by < sight.now {
@@ -252,6 +258,7 @@ impl Life {
             self.entry_is_void(court);
         }
         match (request, outcome) {
+            (Request::Refresh { .. }, Outcome::Refused(_)) => self.refusals = self.refusals.saturating_add(1),
             (Request::Poll { .. }, Outcome::Granted(Granted { refresh_token, .. })) => {
                 self.held.clear();
                 self.hold(now, refresh_token.as_ref().map(|token| token.expose().to_owned()));
@@ -275,6 +282,7 @@ impl Life {
 
     fn hold(&mut self, now: Moment, token: Option<String>) {
         self.newest.clone_from(&token);
+        self.refusals = 0;
         if let Some(gap) = &mut self.gap {
             (gap.since, gap.dead_since) = (now, None);
         }
@@ -291,6 +299,11 @@ impl Life {
         let honours = |token: &str| sight.ecobee.honours(token, sight.now);
         let kept = tokens(record).any(honours) || !self.held.iter().any(|token| honours(token));
         court.hold(Law::GrantKept, kept, || format!("none of {:?} is written", self.held));
+        if let Some(grant) = record.grant.as_ref().filter(|grant| !grant.refresh_token.is_empty()) {
+            court.hold(Law::OnlyRefusalsCount, grant.refusals <= self.refusals, || {
+                format!("{} counted, {} heard", grant.refusals, self.refusals)
+            });
+        }
     }
 
     /// The daemon is gone, and a new one starts with this record; `saved` is what lay on the disk.
@@ -306,6 +319,7 @@ impl Life {
         self.entry_is_void(court);
         self.held = tokens(record).map(str::to_owned).collect();
         self.newest = tokens(record).next().map(str::to_owned);
+        self.refusals = record.grant.as_ref().map_or(0, |grant| grant.refusals);
         self.gap = None;
         self.befallen = false;
         self.stopping = false;
