@@ -84,6 +84,8 @@ const RECIPES: &[(&str, &str, Fate)] = &[
     ("README.md", "*/15 * * * * $HOME/bin/thermostats", Crontab),
     ("README.md", "# thermostats.service", Unit),
     ("README.md", "# thermostats.timer", Unit),
+    ("README.md", "# ecobee-metrics.service", RunBy("tests/metrics/run")),
+    ("README.md", "# ecobee-metrics.timer", Unit),
     ("README.md", "set -o pipefail", Shell("", Token)),
     ("README.md", "set -o pipefail", Shell("", Words("thermostatList"))),
     ("README.md", "import http.client, os, socket", Program(&["python3"], "direct.py", Token)),
@@ -102,6 +104,7 @@ const RECIPES: &[(&str, &str, Fate)] = &[
     ("README.md", "packaging/build-deb", NotRun(ROOT_AND_PACKAGE)),
     ("README.md", "sudo install -m 640", NotRun(ROOT_AND_PACKAGE)),
     ("README.md", "sudo sh -c 'umask 077; tar", NotRun("needs root; the next block does the same without")),
+    ("README.md", "curl --no-buffer --unix-socket", NotRun("does not end; tests/events.rs hears the same")),
     ("README.md", "docker run --rm", NotRun("needs Docker and an image from elsewhere")),
     (
         "packaging/README.md",

@@ -204,7 +204,11 @@ fn the_refresh_after_the_one_that_was_waited_for_keeps_the_promise() {
     let orders = world.disk.orders;
     let (_, lent) = world.lent_later(json().min_ttl(30));
     assert!(lent.promised >= secs(30));
-    assert_eq!(world.disk.orders - orders, 3, "the fixed plan, the mark and the grant: the new plan knows who waits");
+    assert_eq!(
+        world.disk.orders - orders,
+        3,
+        "the fixed plan, the mark and the grant: the new plan knows who waits"
+    );
     let until = world.now + lent.promised;
     world.run_until_sent(Errand::Refresh);
     assert!(world.now >= until);
