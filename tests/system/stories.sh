@@ -291,8 +291,10 @@ told_of_a_pin_and_its_end() {
 
 tells_people_from_inside_the_sandbox() {
   inside rm -f /tmp/hook.log /var/lib/ecobee-tokend/told
-  as alice python3 /usr/local/lib/hook.py 9000 /tmp/hook.log >"$WORK/hook.out" 2>&1 &
-  until_true 10 grep -q listening "$WORK/hook.out"
+  # A unit of the machine's own: a process that came in from outside would hold up its end.
+  inside systemd-run --quiet --collect --unit=hook --uid=alice --property=StandardOutput=file:/tmp/hook.out \
+    python3 /usr/local/lib/hook.py 9000 /tmp/hook.log
+  until_true 10 inside grep -q listening /tmp/hook.out
   script_of_readme | inside tee /usr/local/bin/tell-me >/dev/null
   inside grep -q '^exec curl .*/topic$' /usr/local/bin/tell-me
   # A shell script: notes the facts of both kinds, and who a setuid program is; then becomes the one that calls curl.
@@ -329,6 +331,7 @@ TOML
 
   inside rm -r /etc/systemd/system/ecobee-tokend.service.d
   inside systemctl daemon-reload
+  inside systemctl stop hook
   configure
   inside systemctl restart ecobee-tokend
   until_true 20 token
