@@ -25,6 +25,10 @@ impl Keeper {
         let access = stored.access.filter(|_| !stored.refresh_sent).map(|access| {
             let lifetime = access.expires_at.since(access.issued_at);
             let plan = Plan::restored(access.issued_at, lifetime, self.policy.ahead, access.refresh_at, now);
+            if access.refresh_at < plan.refresh_at() {
+                // The next start may have other settings, and is to keep what this one promises.
+                self.ledger.change();
+            }
             Access {
                 // Every token of this life is newer.
                 serial: self.last_serial,

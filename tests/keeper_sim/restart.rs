@@ -211,3 +211,16 @@ fn a_crash_before_the_first_save_costs_the_pin_and_nothing_else() {
     world.run(secs(31));
     assert_eq!(world.state(), State::Authorized);
 }
+
+/// Found by a simulated decade: two restarts, and other settings in between.
+#[test]
+fn rule_7_a_plan_that_a_restart_moved_is_written_down() {
+    let mut world = World::authorized();
+    let planned = world.refresh_at();
+    world.run_until(planned - secs(1));
+    world.crash();
+    world.run(secs(1));
+    assert!(world.refresh_at() > planned);
+    let stored = world.disk.record.grant.as_ref().and_then(|grant| grant.access.as_ref());
+    assert_eq!(stored.map(|access| access.refresh_at), Some(world.refresh_at()));
+}
