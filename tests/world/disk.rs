@@ -7,6 +7,7 @@ use ecobee_tokend::clock::{Reading, Wall};
 use ecobee_tokend::keeper::{Moment, Record, SaveId};
 
 use super::dice::Dice;
+use super::laws::Passage;
 use super::machine::Machine;
 use super::shelf::Shelf;
 use super::tally::{Fault, Tally};
@@ -130,25 +131,29 @@ impl Disk {
 
     /// The daemon is gone: what was under way is lost, or not. What the next one loads, and whether the wall clock
     /// misleads it.
-    pub(crate) fn load(&mut self, now: Moment, machine: &Machine) -> (Record, bool) {
+    pub(crate) fn load(&mut self, now: Moment, machine: &Machine) -> (Record, Passage) {
         if let Some((_, record, written)) = self.under_way.take()
             && self.leaves_something()
         {
             (self.record, self.written) = (record, Some(written));
         }
         let reading = machine.reading(now);
-        let (mut record, mut clock_trouble) = (self.record.clone(), false);
+        let (mut record, mut passage) = (self.record.clone(), Passage::Sound);
         if let (Some(shelf), Some(written)) = (&self.shelf, &self.written) {
             record = shelf.carry(&self.record, written, &reading);
             let elapsed = reading.wall_millis - written.wall_millis;
             let other_boot = reading.boot_id != written.boot_id;
             let passed = now.as_millis() - written.moment.as_millis();
-            clock_trouble = other_boot && (reading.wall == Wall::Doubtful || elapsed != passed);
+            if other_boot && reading.wall == Wall::Doubtful {
+                passage = Passage::Doubtful;
+            } else if other_boot && elapsed != passed {
+                passage = Passage::Misled;
+            }
         }
         if let Some(grant) = record.grant.as_mut().filter(|_| !self.careless) {
             let marked = grant.refresh_sent;
             grant.access = grant.access.take().filter(|access| !marked && now < access.expires_at);
         }
-        (record, clock_trouble)
+        (record, passage)
     }
 }

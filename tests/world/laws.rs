@@ -30,18 +30,29 @@ pub(crate) struct Laws {
     life: Life,
 }
 
+/// How times came over from the boot in which a record was written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Passage {
+    /// As they should.
+    Sound,
+    /// The wall clock was believed, and is wrong.
+    Misled,
+    /// The wall clock is not to be believed.
+    Doubtful,
+}
+
 /// What the laws look at beside what they remember.
 pub(crate) struct Sight<'a> {
     pub(crate) now: Moment,
     pub(crate) policy: &'a Policy,
     pub(crate) ecobee: &'a Ecobee,
-    /// Whether the wall clock went wrong since the record was written.
-    pub(crate) clock_trouble: bool,
+    /// How times came over from another boot, at a start.
+    pub(crate) passage: Passage,
 }
 
 impl<'a> Sight<'a> {
     pub(crate) fn new(now: Moment, policy: &'a Policy, ecobee: &'a Ecobee) -> Self {
-        Self { now, policy, ecobee, clock_trouble: false }
+        Self { now, policy, ecobee, passage: Passage::Sound }
     }
 }
 

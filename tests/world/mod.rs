@@ -152,8 +152,8 @@ impl World {
 
     /// Begins the daemon's first life, or its next after a [`World::crash`].
     pub(crate) fn start(&mut self) {
-        let (record, clock_trouble) = self.disk.load(self.now, &self.machine);
-        let sight = Sight { clock_trouble, ..Sight::new(self.now, &self.policy, &self.ecobee) };
+        let (record, passage) = self.disk.load(self.now, &self.machine);
+        let sight = Sight { passage, ..Sight::new(self.now, &self.policy, &self.ecobee) };
         self.laws.restarted(&sight, &record, &self.disk.record);
         self.life += 1;
         self.fuse = None;

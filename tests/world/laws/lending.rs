@@ -8,7 +8,7 @@ use ecobee_tokend::keeper::{
     Window,
 };
 
-use super::{Court, Law, Sight};
+use super::{Court, Law, Passage, Sight};
 use crate::world::ecobee::Errand;
 
 /// A request that says nothing else is answered within this.
@@ -38,6 +38,15 @@ enum OnDisk {
     Saved,
 }
 
+/// How far the disk knows that the current token is rejected.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Rejection {
+    #[default]
+    Unwritten,
+    UnderWay,
+    Saved,
+}
+
 /// A request without an answer.
 struct Open {
     asked_at: Moment,
@@ -64,6 +73,8 @@ pub(super) struct Lending {
     /// Access tokens that died without the keeper's having heard of it.
     died_unheard: HashSet<String>,
     rejected: Option<String>,
+    /// How far the disk knows of the rejection.
+    rejection: Rejection,
     /// Until when the current token was promised to somebody.
     promised_until: Option<Moment>,
     plan: Plan,
@@ -123,6 +134,7 @@ impl Lending {
     /// The keeper believes that the current token is rejected.
     pub(super) fn rejected(&mut self) {
         self.rejected = self.current.clone();
+        self.rejection = Rejection::Unwritten;
     }
 
     /// A reader who does not say that he waits is not left hanging where nothing is under way.
@@ -292,6 +304,9 @@ impl Lending {
     /// A save is ordered.
     pub(super) fn save_began(&mut self, now: Moment) {
         self.saving_since = Some(now);
+        if self.rejected.is_some() && self.rejection == Rejection::Unwritten {
+            self.rejection = Rejection::UnderWay;
+        }
     }
 
     fn save_hangs(&self, now: Moment) -> bool {
@@ -302,6 +317,9 @@ impl Lending {
     pub(super) fn saved(&mut self, record: Option<&Record>, now: Moment, worked: bool) {
         self.disk_trouble = !worked || self.save_hangs(now);
         self.saving_since = None;
+        if self.rejection == Rejection::UnderWay {
+            self.rejection = if worked { Rejection::Saved } else { Rejection::Unwritten };
+        }
         let token = record.and_then(|record| record.grant.as_ref()?.access.as_ref());
         if let Some(known) = token.and_then(|access| self.known.get_mut(access.token.token.expose())) {
             known.on_disk = match (worked, known.on_disk) {
@@ -318,6 +336,8 @@ impl Lending {
         let access = unmarked.and_then(|grant| grant.access.as_ref());
         let access = access.filter(|access| sight.now < access.expires_at);
         let token = access.map(|access| access.token.token.expose().to_owned());
+        let believed = sight.passage == Passage::Doubtful && token.is_some();
+        court.hold(Law::DeadTokenNotRestored, !believed, || "the clock is not to be believed".to_owned());
         if let (Some(token), Some(access)) = (&token, access) {
             let lifetime = access.expires_at.since(access.issued_at);
             let known = Known {
@@ -329,7 +349,7 @@ impl Lending {
             };
             self.known.insert(token.clone(), known);
             let takes = sight.ecobee.takes(token, sight.now);
-            if sight.clock_trouble {
+            if sight.passage == Passage::Misled {
                 self.misdated = Some(token.clone());
             }
             let misdated = self.misdated.as_ref() == Some(token);
@@ -341,14 +361,16 @@ impl Lending {
         // What was promised by times that were wrong may be broken by times that are right again.
         let dated = self.misdated.is_none() || self.misdated != token;
         let same = self.current == token && dated;
-        let pin = record.pin.as_ref().filter(|_| sight.clock_trouble);
+        let pin = record.pin.as_ref().filter(|_| sight.passage != Passage::Sound);
         *self = Self {
             known: std::mem::take(&mut self.known),
             died_unheard: std::mem::take(&mut self.died_unheard),
             misdated: self.misdated.take(),
+            rejected: self.rejected.take().filter(|_| self.rejection == Rejection::Saved),
+            rejection: self.rejection,
             promised_until: self
                 .promised_until
-                .filter(|_| same && !self.disk_trouble && !sight.clock_trouble),
+                .filter(|_| same && !self.disk_trouble && sight.passage == Passage::Sound),
             current: token,
             disk_trouble: self.disk_trouble,
             clock_trouble_until: pin.map(|pin| pin.expires_at).or(self.clock_trouble_until),
