@@ -256,15 +256,21 @@ impl Decade {
         }
     }
 
-    /// Many questions in the seconds in which the token is replaced.
+    /// Many questions in the seconds in which the token is replaced, and now and then a kill among them.
     fn ask_around_the_window(&mut self) {
         let Some(token) = self.world.view().token else { return };
         let before = token.refresh_at - self.dice.length(secs(20));
         self.world.run_until(before);
         for _ in 0..self.dice.below(12) {
             self.ask();
-            let pause = self.dice.length(secs(3));
-            self.world.run(pause);
+            if self.dice.percent(3) {
+                self.world.tally.count(Fault::KilledBetweenSteps);
+                self.world.crash();
+            }
+            if self.dice.percent(50) {
+                let pause = self.dice.length(secs(3));
+                self.world.run(pause);
+            }
         }
     }
 
