@@ -586,11 +586,14 @@ fn rule_9_a_request_for_a_pin_that_failed_is_not_repeated_at_once_when_the_pin_b
     let mut world = awaiting();
     world.run(secs(10));
     let poll_at = world.wake_at().expect("a poll is due");
-    world.run_until(poll_at - ms(300));
+    world.run_until(poll_at - secs(7));
     world.ecobee.next(Errand::Authorize, Mishap::LostBefore(Reach::Sent));
     world.ecobee.next(Errand::Poll, Mishap::Says(Word::PinOver));
+    let quick = std::mem::replace(&mut world.ecobee.latency, secs(8));
     world.ask(authorize());
     let failed_at = world.now + world.ecobee.latency;
+    world.run(secs(5));
+    world.ecobee.latency = quick;
     world.run(secs(20));
     assert_eq!(world.history.sent_at(Errand::Poll), [failed_at], "the poll had to wait, and ended the PIN");
     let asked_at = world.history.sent_at(Errand::Authorize)[2];
