@@ -2,7 +2,7 @@
 
 use ecobee_tokend::keeper::{Notice, Policy, State};
 
-use crate::world::{Errand, Mishap, Rotation, World, json, ms, secs};
+use crate::world::{Errand, Mishap, Rotation, Shelf, World, json, ms, secs};
 
 #[test]
 fn rule_7_a_restart_serves_the_stored_token_at_once_and_refreshes_nothing() {
@@ -223,4 +223,22 @@ fn rule_7_a_plan_that_a_restart_moved_is_written_down() {
     assert!(world.refresh_at() > planned);
     let stored = world.disk.record.grant.as_ref().and_then(|grant| grant.access.as_ref());
     assert_eq!(stored.map(|access| access.refresh_at), Some(world.refresh_at()));
+}
+
+/// Found by a simulated decade: a board that came up without the time refreshed what it had dropped in doubt, unmarked;
+/// the next start, its clock set, took the old token from the disk.
+#[test]
+fn rule_1_a_refresh_of_a_token_that_was_dropped_in_doubt_is_marked_too() {
+    let mut world = World::new();
+    world.disk.shelf = Some(Shelf::new());
+    world.start();
+    world.enter_first_pin();
+    world.machine.lose_the_time(secs(24 * 3600));
+    world.reboot(secs(60));
+    world.run_until_sent(Errand::Refresh);
+    assert!(world.disk.record.grant.as_ref().is_some_and(|grant| grant.refresh_sent), "before it is sent");
+    world.run(world.ecobee.latency - ms(1));
+    world.machine.synchronise();
+    world.reboot(secs(10));
+    assert_eq!(world.view().token, None, "ecobee has replaced it");
 }
