@@ -264,6 +264,71 @@ reloads_and_keeps_what_is_good() {
   until_true 20 ask carol /token
 }
 
+# code USER METHOD ROUTE [BODY]: the status of the answer that this user gets; 000 where nobody lets the user in.
+code() {
+  as "$1" curl -s -o /dev/null -w '%{http_code}' --max-time 30 -X "$2" ${4:+-d "$4"} --unix-socket "$SOCKET" "http://localhost$3" || true
+}
+
+# row USER: of each account, whether the user gets its token, may say that one is rejected, and sees its status.
+row() {
+  local account
+  printf '%-14s' "$1"
+  for account in home cabin barn office; do
+    printf '  %s %s %s' "$(code "$1" GET "/accounts/$account/token")" \
+      "$(code "$1" POST "/accounts/$account/token/rejected" another)" "$(code "$1" GET "/accounts/$account/status")"
+  done
+  printf '\n'
+}
+
+lends_to_whom_the_lists_name() {
+  local account uid
+  inside groupadd hvac
+  inside groupadd owners
+  inside usermod -aG hvac alice
+  inside usermod -aG owners carol
+  inside usermod -aG hvac,owners bob # who is in no group that may connect
+  configure
+  inside tee -a "$CONFIG" >/dev/null <<'TOML'
+[accounts.cabin]
+api-key = "a1made1up1key1of1the1system1test1"
+allow-groups = ["hvac"]
+[accounts.barn]
+api-key = "a2made2up2key2of2the2system2test2"
+allow-users = ["alice"]
+allow-groups = ["owners"]
+[accounts.office]
+api-key = "a3made3up3key3of3the3system3test3"
+allow-users = ["carol"]
+TOML
+  inside systemctl reload ecobee-tokend
+  for account in cabin barn office; do
+    asked() { ask root "/accounts/$account/pin"; }
+    until_true 20 asked
+    simulator /approve "{\"pin\": $(asked | grep -o '"pin": *"[^"]*"' | cut -d : -f 2)}" >/dev/null
+  done
+  for account in cabin barn office; do
+    until_true 20 ask root "/accounts/$account/token"
+  done
+  mark
+  local table wanted
+  table=$(for user in root ecobee-tokend alice carol bob; do row "$user"; done)
+  wanted=$(
+    printf '%-14s  %s\n' \
+      root "200 200 200  200 200 200  200 200 200  200 200 200" \
+      ecobee-tokend "200 200 200  200 200 200  200 200 200  200 200 200" \
+      alice "200 200 200  200 200 200  200 200 200  403 403 200" \
+      carol "200 200 200  403 403 200  200 200 200  200 200 200" \
+      bob "000 000 000  000 000 000  000 000 000  000 000 000"
+  )
+  printf '%-14s  %-13s%-13s%-13s%s\n%s\n' "" "home: all" "cabin: @hvac" "barn: alice, @owners" " office: carol" "$table" | tee "$WORK/who.txt"
+  [ "$table" = "$wanted" ]
+  uid=$(inside id -u alice)
+  matches "$(said)" "office.*(uid.*\b$uid\b.*pid|\b$uid\b.*process)"
+  configure
+  inside systemctl restart ecobee-tokend
+  until_true 20 token
+}
+
 # The script of README that calls curl, as it stands but for the address of the service.
 script_of_readme() {
   awk '/^```sh$/ { block = ""; on = 1; next } /^```$/ { if (on && block ~ /exec curl --silent --show-error --fail --data/) printf "%s", block; on = 0 }
