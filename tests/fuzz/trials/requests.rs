@@ -57,7 +57,9 @@ pub(crate) fn meet(bytes: &[u8]) {
         let House { runtime, room, path, .. } = house;
         room.block_on(runtime, converse(path.clone(), choice, said))
     });
-    judge(&answered);
+    // What a client says is no secret from it: a problem may repeat it.
+    let knows = said.windows(TOKEN.len()).any(|window| window == TOKEN.as_bytes());
+    judge(&answered, knows);
 }
 
 async fn converse(path: PathBuf, choice: u8, said: &[u8]) -> Vec<u8> {
@@ -96,7 +98,7 @@ fn is_stream(answered: &[u8]) -> bool {
 }
 
 /// Each answer has a head and a body of the length it says; only an answer of 200 carries the token.
-fn judge(answered: &[u8]) {
+fn judge(answered: &[u8], knows: bool) {
     if is_stream(answered) {
         return;
     }
@@ -113,7 +115,10 @@ fn judge(answered: &[u8]) {
         let length = if after.starts_with("HTTP/1.") || after.is_empty() { 0 } else { length };
         assert!(length <= after.len(), "{length} bytes in {answered:?}");
         let (body, next) = after.split_at(length);
-        assert!(status == 200 || !(head.contains(TOKEN) || body.contains(TOKEN)), "{status}: {body}");
+        assert!(
+            status == 200 || knows || !(head.contains(TOKEN) || body.contains(TOKEN)),
+            "{status}: {body}"
+        );
         rest = next;
     }
 }
