@@ -357,10 +357,9 @@ impl Keeper {
         };
     }
 
-    /// Whether a person is needed and cannot be given a PIN, and since when.
+    /// Since when a person who is needed cannot be given a PIN, unless one was told of an earlier PIN.
     pub(super) fn without_pin_since(&self, now: Moment) -> Option<Moment> {
-        let hidden = self.phase.needs_person() && self.visible_pin(now).is_none();
-        self.pins.since().filter(|_| hidden && self.told.pin_at.is_none())
+        self.pins.since().filter(|_| self.visible_pin(now).is_none() && self.told.pin_at.is_none())
     }
 
     /// Nobody needs to enter the PIN any more.

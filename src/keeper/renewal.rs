@@ -387,7 +387,7 @@ impl Keeper {
 
     /// Says once that there is no living token, when trouble has lasted so long.
     fn note_lasting_trouble(&mut self, now: Moment) {
-        if self.told.loss_at.is_some() || self.trouble_lasts_at(now).is_none_or(|at| now < at) {
+        if self.trouble_lasts_at(now).is_none_or(|at| now < at) {
             return;
         }
         let series = if self.phase.needs_person() { &self.pins } else { &self.refreshes };
@@ -400,8 +400,12 @@ impl Keeper {
         self.out.push(Action::Notify(Notice::TokenLost { reason }));
     }
 
-    /// When the trouble that keeps tokens away, and PINs too where one is needed, has lasted long enough to be told.
+    /// When the trouble that keeps tokens away, and PINs too where one is needed, will have lasted long enough to be
+    /// told, unless it has been.
     fn trouble_lasts_at(&self, now: Moment) -> Option<Moment> {
+        if self.told.loss_at.is_some() {
+            return None;
+        }
         let since = match &self.phase {
             Phase::Retrying { grant, .. } if grant.living(now).is_none() => self.refreshes.since(),
             Phase::Absent | Phase::Refused { .. } => self.without_pin_since(now),
@@ -415,7 +419,7 @@ impl Keeper {
     }
 
     pub(super) fn grant_wake_at(&self, now: Moment) -> Option<Moment> {
-        let telling = self.trouble_lasts_at(now).filter(|&at| now < at && self.told.loss_at.is_none());
+        let telling = self.trouble_lasts_at(now);
         let working = match &self.phase {
             Phase::Absent | Phase::Refreshing { .. } => None,
             Phase::Authorized { grant } => {

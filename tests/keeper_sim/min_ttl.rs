@@ -352,3 +352,16 @@ fn rule_7_nobody_is_promised_a_moved_refresh_before_the_disk_knows_of_it() {
     assert!(!world.waits(first));
     assert!(world.lent(json()).promised >= secs(299));
 }
+
+/// The plan that is being replaced holds, and what fits into it to the second needs no other.
+#[test]
+fn a_promise_that_the_old_plan_keeps_does_not_wait_for_the_new_one_to_be_written() {
+    let mut world = World::authorized();
+    let planned = world.refresh_at();
+    world.run_until(planned - secs(10));
+    world.disk.next(DiskMishap::Takes(ms(500)));
+    let longer = world.ask(json().min_ttl(300));
+    assert_eq!(world.lent(json().min_ttl(10)).promised, secs(10));
+    let a_second_more = world.ask(json().min_ttl(11));
+    assert!(world.waits(longer) && world.waits(a_second_more));
+}

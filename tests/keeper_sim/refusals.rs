@@ -456,3 +456,25 @@ fn rule_5_refusals_after_a_long_outage_lead_to_a_pin_within_ten_minutes() {
     let took = world.now.since(ends_at);
     assert!(took < secs(300 + 30), "the last pause of the outage and two short ones, not {took:?}");
 }
+
+/// The pause after so many failures is longer than ecobee's wish; but there is nothing left to try, only a PIN to ask
+/// for.
+#[test]
+fn rule_9_a_counted_out_token_that_dies_leads_to_a_pin_as_soon_as_ecobee_takes_calls_again() {
+    let mut world = World::authorized();
+    let dies_at = world.view().token.expect("a token").expires_at;
+    world.ecobee.next_refreshes(3, Mishap::Says(Word::Refused));
+    for _ in 0..20 {
+        world.ecobee.next(Errand::Refresh, Mishap::Says(Word::TooMany(Some(secs(10)))));
+    }
+    world.run_until(dies_at - secs(5));
+    assert_eq!(refused_so_often(&world), [1, 2, 3]);
+    let tries = world.refreshes();
+    world.sigusr1();
+    assert_eq!(world.refreshes(), tries + 1);
+    world.run(world.ecobee.latency);
+    let left_alone_until = world.now + secs(10);
+    assert!(world.view().next_try_at.is_some_and(|at| at > left_alone_until + secs(60)));
+    world.run_until_state(State::RequestingPin);
+    assert_eq!(world.now, left_alone_until);
+}

@@ -242,3 +242,14 @@ fn rule_1_a_refresh_of_a_token_that_was_dropped_in_doubt_is_marked_too() {
     world.reboot(secs(10));
     assert_eq!(world.view().token, None, "ecobee has replaced it");
 }
+
+#[test]
+fn rule_7_a_restart_that_moves_no_plan_writes_nothing() {
+    let mut world = World::authorized();
+    world.run(secs(600));
+    let (planned, orders) = (world.refresh_at(), world.disk.orders);
+    world.crash();
+    assert_eq!(world.refresh_at(), planned);
+    world.run(secs(600));
+    assert_eq!(world.disk.orders, orders);
+}

@@ -308,3 +308,16 @@ fn a_pin_is_shown_when_it_is_saved_or_after_two_seconds() {
     world.run(ms(1));
     assert!(world.pin().is_some());
 }
+
+/// An outage may last for days: each failed try would cost a write.
+#[test]
+fn a_refresh_of_a_dead_token_that_does_not_reach_ecobee_writes_nothing() {
+    let mut world = World::authorized();
+    let dies_at = world.view().token.expect("a token").expires_at;
+    world.ecobee.outage(dies_at + secs(24 * 3600), Mishap::Unsent);
+    world.run_until(dies_at + secs(3600));
+    let (orders, tries) = (world.disk.orders, world.refreshes());
+    world.run(secs(20 * 3600));
+    assert!(world.refreshes() > tries + 200);
+    assert_eq!(world.disk.orders, orders);
+}
