@@ -257,6 +257,22 @@ fn a_forgotten_account_is_gone_and_stays_gone() {
     assert_eq!(names(folder.path()), set(["lock"]));
 }
 
+#[test]
+fn a_grant_that_another_replaces_is_kept_aside_and_stays_there() {
+    let (folder, path) = saved(&record("old"));
+    let before = fs::read(&path).expect("read");
+    let store = open(folder.path());
+    let late = image(&store, &record("late"));
+    let kept_as = folder.path().join(format!("home.json.replaced-{DATE}"));
+    assert_eq!(store.set_aside("home", &now()).expect("ours"), Some(kept_as.clone()));
+    assert_eq!(fs::read(&kept_as).expect("read"), before);
+    late.write().expect("there is nothing to do");
+    assert_eq!(store.set_aside("home", &now()).expect("ours"), None);
+    save(&store, &record("new"));
+    assert_eq!(load(&store).record, Some(record("new")));
+    assert_eq!(fs::read(&kept_as).expect("read"), before);
+}
+
 // ---- one daemon a store
 
 #[test]

@@ -13,7 +13,8 @@ const AS_NOBODY: &[&str] = &["setpriv", "--reuid=65534", "--regid=65534", "--cle
 /// Runs the test `story` of this program again: `around` is a command that gives it other rights or mounts, and
 /// `prepare` what a shell does first. There, [`room`] is the folder. Says so where this cannot be done.
 fn again(story: &str, room: &Path, around: &[&str], prepare: &str) {
-    let story = format!("disks::{story}");
+    let (_program, here) = module_path!().split_once("::").expect("a module of the program");
+    let story = format!("{here}::{story}");
     let script = format!("{prepare} || exit 75; exec \"$@\"");
     let output = Command::new("env")
         .args(around)
