@@ -13,7 +13,9 @@ use std::time::Duration;
 use ecobee_tokend::clock::{Reading, Wall};
 use ecobee_tokend::keeper::{AccessToken, Moment, Record, StoredAccess, StoredGrant, StoredPin, Tidings};
 use ecobee_tokend::secret::Secret;
-use ecobee_tokend::store::{Fetched, Fingerprint, Flaw, Forgotten, Image, Loaded, Note, Store, StoreError};
+use ecobee_tokend::store::{
+    Doing, Fetched, Fingerprint, Flaw, Forgotten, Image, Loaded, Note, Store, StoreError,
+};
 use tempfile::TempDir;
 
 #[path = "store/disks.rs"]
@@ -258,6 +260,17 @@ fn a_forgotten_account_is_gone_and_stays_gone() {
 }
 
 #[test]
+fn an_account_is_forgotten_whether_it_has_a_file_or_only_what_a_save_has_left() {
+    for name in ["home.json", ".home.json.new"] {
+        let folder = folder();
+        let store = open(folder.path());
+        put(&folder.path().join(name), "{");
+        assert_eq!(store.forget("home").expect("ours"), Forgotten::Deleted, "{name}");
+        assert_eq!(names(folder.path()), set(["lock"]));
+    }
+}
+
+#[test]
 fn a_grant_that_another_replaces_is_kept_aside_and_stays_there() {
     let (folder, path) = saved(&record("old"));
     let before = fs::read(&path).expect("read");
@@ -428,6 +441,17 @@ fn a_save_replaces_a_symbolic_link_and_not_what_it_leads_to() {
     save(&store, &record("one"));
     assert_eq!(fs::read(&target).expect("read"), before);
     assert_eq!(load(&store).record, Some(record("one")));
+}
+
+#[test]
+fn a_folder_in_the_way_of_a_save_is_told_as_such() {
+    let (folder, _) = saved(&record("old"));
+    let store = open(folder.path());
+    fs::create_dir(folder.path().join(".home.json.new")).expect("made");
+    let error = image(&store, &record("new")).write().expect_err("it stands in the way").to_string();
+    let words = "an earlier temporary file cannot be cleared away: a folder stands in the way";
+    assert!(error.contains(words), "{error}");
+    assert_eq!(load(&store).record, Some(record("old")));
 }
 
 // ---- files that are whole, but not for us

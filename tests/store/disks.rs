@@ -198,6 +198,30 @@ fn a_folder_without_rights_is_told_as_such() {
     assert_eq!(mode(&room.join("home.json")), 0, "it was left alone");
 }
 
+/// A power cut may undo what was done to names, so nobody must take it for certain.
+#[test]
+fn a_folder_that_does_not_reach_the_disk_is_told_as_such() {
+    let Some(room) = room() else {
+        let folder = folder();
+        let path = folder.path();
+        let around = if geteuid().is_root() { AS_NOBODY } else { &[] };
+        chown(path, geteuid().is_root().then_some(NOBODY), None).expect("root may");
+        again("a_folder_that_does_not_reach_the_disk_is_told_as_such", path, around, "true");
+        return;
+    };
+    let store = open(&room);
+    save(&store, &record("one"));
+    // What cannot be opened cannot be carried to the disk, but names can still be given in it.
+    chmod(&room, 0o300);
+    let words = "home.json: saved, but perhaps not for good, for its folder does not reach the disk: ";
+    let error = image(&store, &record("two")).write().expect_err("not for good").to_string();
+    assert!(error.contains(words), "{error}");
+    assert_eq!(load(&store).record, Some(record("two")));
+    let error = store.forget("home").expect_err("not for good");
+    assert!(matches!(error, StoreError::Refused { doing: Doing::SyncFolder, .. }), "{error}");
+    assert!(!room.join("home.json").exists());
+}
+
 #[test]
 fn a_folder_that_vanished_is_made_again() {
     let parent = folder();
