@@ -190,6 +190,13 @@ fn a_folder_without_rights_is_told_as_such() {
     save(&store, &record("one"));
     chmod(&room, 0o500);
     fails(&store, &room, &record("two"), "has no right to; the folder and all in it must belong to the user");
+    let error = store.forget("home").expect_err("no right to delete");
+    assert!(matches!(error, StoreError::Refused { doing: Doing::Delete, .. }), "{error}");
+    chmod(&room, 0o700);
+    put(&room.join("cabin.json"), "{");
+    chmod(&room, 0o500);
+    let error = store.load("cabin", &key(), &now()).expect_err("no right to rename");
+    assert!(matches!(error, StoreError::Refused { doing: Doing::MoveAside, .. }), "{error}");
     chmod(&room, 0o700);
     chmod(&room.join("home.json"), 0);
     let error = store.load("home", &key(), &now()).expect_err("no right to read");
