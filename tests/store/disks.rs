@@ -190,6 +190,8 @@ fn a_folder_without_rights_is_told_as_such() {
     save(&store, &record("one"));
     chmod(&room, 0o500);
     fails(&store, &room, &record("two"), "has no right to; the folder and all in it must belong to the user");
+    let error = Store::open(&room.join("below")).expect_err("no right to make a folder").to_string();
+    assert!(error.contains("below: the folder cannot be prepared: user"), "{error}");
     let error = store.forget("home").expect_err("no right to delete");
     assert!(matches!(error, StoreError::Refused { doing: Doing::Delete, .. }), "{error}");
     chmod(&room, 0o700);
