@@ -66,31 +66,21 @@ fn token_like(words: &str) -> usize {
     if run.len() >= TOKEN_LIKE && mixed { run.len() } else { 0 }
 }
 
-/// What a percent sign is taken for, where both fit.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Percent {
-    Itself,
-    Encoding,
-}
-
 /// How many bytes of the beginning of `words` repeat `secret`, each byte plain or percent-encoded; 0 if too few do to
 /// give it away.
 fn echo(words: &str, secret: &str) -> usize {
-    let plain = echo_with(Percent::Itself, words, secret);
-    plain.max(echo_with(Percent::Encoding, words, secret))
+    // A percent sign may be the secret's own or begin an encoding: where both fit, one reading goes further.
+    let own = echo_of(secret, words, |rest, byte| plainly(rest, byte).or_else(|| encoded(rest, byte)));
+    let encoding = echo_of(secret, words, |rest, byte| encoded(rest, byte).or_else(|| plainly(rest, byte)));
+    own.max(encoding)
 }
 
-fn echo_with(percent: Percent, words: &str, secret: &str) -> usize {
+/// The same, where `repeats` says how many bytes repeat a byte of the secret, if any do.
+fn echo_of(secret: &str, words: &str, repeats: impl Fn(&[u8], u8) -> Option<usize>) -> usize {
     let mut rest = words.as_bytes();
     let mut repeated = 0;
     for &byte in secret.as_bytes() {
-        let length = match *rest {
-            [first, ..] if first == byte && percent == Percent::Itself => 1,
-            [b'%', high, low, ..] if hex(high, low) == Some(byte) => 3,
-            [first, ..] if first == byte => 1,
-            [b'+', ..] if byte == b' ' => 1,
-            _ => break,
-        };
+        let Some(length) = repeats(rest, byte) else { break };
         rest = &rest[length..];
         repeated += 1;
     }
@@ -100,6 +90,18 @@ fn echo_with(percent: Percent, words: &str, secret: &str) -> usize {
     // The words may go on with another character that begins with the same byte.
     let end = words.len() - rest.len();
     (0..=end).rev().find(|&end| words.is_char_boundary(end)).unwrap_or(0)
+}
+
+fn plainly(words: &[u8], byte: u8) -> Option<usize> {
+    words.starts_with(&[byte]).then_some(1)
+}
+
+fn encoded(words: &[u8], byte: u8) -> Option<usize> {
+    match *words {
+        [b'%', high, low, ..] if hex(high, low) == Some(byte) => Some(3),
+        [b'+', ..] if byte == b' ' => Some(1),
+        _ => None,
+    }
 }
 
 fn hex(high: u8, low: u8) -> Option<u8> {
@@ -144,6 +146,24 @@ mod tests {
         let words =
             "the token eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJ1In0.c2ln was replaced, see https://ecobee.com/help";
         assert_eq!(quoted(words), "the token [secret] was replaced, see https://ecobee.com/help");
+    }
+
+    #[test]
+    fn a_long_word_or_a_long_number_is_no_token() {
+        let words = "documentation/authorization of 2026-11-22-10-33-12-000000";
+        assert_eq!(quoted(words), words);
+    }
+
+    #[test]
+    fn what_is_like_a_secret_but_for_a_sign_that_may_encode_another_comes_through() {
+        for words in ["an%20api%20key", "an+api+key"] {
+            assert_eq!(quoted(words), words);
+        }
+    }
+
+    #[test]
+    fn a_blank_in_a_secret_is_known_as_a_plus_too() {
+        assert_eq!(quote("of a+b+c+d+e", &[&Secret::new("a b c d e")]), "of [secret]");
     }
 
     #[test]

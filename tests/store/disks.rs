@@ -85,6 +85,13 @@ fn a_folder_that_others_could_look_into_is_closed_to_them_and_told_of() {
 }
 
 #[test]
+fn a_folder_that_only_we_may_look_into_is_not_worth_a_word() {
+    let folder = folder();
+    chmod(folder.path(), 0o700);
+    assert_eq!(Store::open(folder.path()).expect("ours").1, []);
+}
+
+#[test]
 fn what_root_saves_by_hand_belongs_to_the_user_of_the_folder() {
     if !geteuid().is_root() {
         skipped("only root can save for another user");
