@@ -356,6 +356,8 @@ impl fmt::Display for Doubt {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
 
     fn refused(errno: Errno) -> String {
@@ -392,6 +394,23 @@ mod tests {
         assert!(known.to_string().contains("in use by another ecobee-tokend, process 4711; stop"), "{known}");
         let unknown = StoreError::Locked { directory, pid: None };
         assert!(unknown.to_string().contains("in use by another ecobee-tokend; stop"), "{unknown}");
+    }
+
+    #[test]
+    fn why_a_stored_token_is_not_used_is_told_in_words_of_its_own() {
+        let told = |why| Note::AccessDoubted { path: PathBuf::from("/x"), why }.to_string();
+        let words = "/x: the stored access token is not used, for a refresh was under way when the daemon stopped; \
+                     a refresh comes first";
+        assert_eq!(told(Doubt::RefreshSent), words);
+        let doubts = [
+            Doubt::RefreshSent,
+            Doubt::BootClockWentBack,
+            Doubt::WallClockDoubtful,
+            Doubt::WallClockWentBack,
+            Doubt::IssuedInTheFuture,
+            Doubt::Unservable,
+        ];
+        assert_eq!(BTreeSet::from(doubts.map(told)).len(), doubts.len());
     }
 
     #[test]

@@ -183,6 +183,13 @@ fn after_a_reboot_a_wall_clock_that_went_back_puts_the_token_in_doubt() {
 }
 
 #[test]
+fn after_a_reboot_within_a_millisecond_of_the_writing_nothing_is_in_doubt() {
+    let (access, doubt) = reread_access(&grant(), &after_reboot(0));
+    assert!(access.is_some());
+    assert_eq!(doubt, None);
+}
+
+#[test]
 fn boots_without_a_name_are_never_the_same() {
     let nameless = |now: Reading| Reading { boot_id: String::new(), ..now };
     let bytes = encode("home", &key(), &granted(), &nameless(at_writing()));
