@@ -36,7 +36,8 @@ impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NoDefaultPath => f.write_str(
-                "configuration: neither $XDG_CONFIG_HOME nor $HOME is an absolute path; set one, or name the file with --config FILE",
+                "configuration: neither $XDG_CONFIG_HOME nor $HOME is an absolute path; set one, such as HOME=/home/alice, or \
+                 name the file with --config FILE",
             ),
             Self::Unreadable { file, why, wanted } => write!(f, "{}: {why}; {wanted}", file.display()),
             Self::Wrong { file, line, key, found, wanted } => {

@@ -224,11 +224,31 @@ impl<'a> Entry<'a> {
 
     /// An absolute path; a relative one starts in the folder of the configuration file.
     pub(super) fn path(&self) -> Result<Option<PathBuf>, ConfigError> {
+        self.refuse_tilde()?;
         let folder = self.document.file.parent().unwrap_or(Path::new("/"));
         self.text("a path", |text| {
             (!text.is_empty() && !text.contains(char::is_control))
                 .then(|| folder.join(text).components().collect())
         })
+    }
+
+    /// A complaint about a path that begins with a tilde: a shell would have put a home there, and nobody does here.
+    pub(super) fn refuse_tilde(&self) -> Result<(), ConfigError> {
+        let Some(below) =
+            self.value.as_ref().and_then(DeValue::as_str).and_then(|text| text.strip_prefix('~'))
+        else {
+            return Ok(());
+        };
+        let whole = match below.strip_prefix('/') {
+            // Another user's, as in `~alice/x`, is not looked up.
+            None if !below.is_empty() => None,
+            rest => self.document.surroundings.home(rest.unwrap_or_default()),
+        };
+        let wanted = match whole.as_deref().and_then(Path::to_str) {
+            Some(path) => format!("the whole path, {path:?}, for ~ is not expanded here"),
+            None => "the whole path, such as \"/home/alice/file\", for ~ is not expanded here".to_owned(),
+        };
+        Err(self.refuse(wanted))
     }
 
     /// The elements of an array, each an entry with this one's name and line.

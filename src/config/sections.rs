@@ -77,8 +77,12 @@ impl Socket {
         Ok(Self {
             path: place.ok_or_else(|| {
                 path.wrong(
-                    "found nothing, and $XDG_RUNTIME_DIR is not set",
-                    "wanted a path here, or that variable",
+                    "found nothing, and $XDG_RUNTIME_DIR names no folder",
+                    format!(
+                        "wanted a path here, or that variable, such as XDG_RUNTIME_DIR=/run/user/{} (a login sets it, su \
+                         and cron do not)",
+                        section.surroundings().uid
+                    ),
                 )
             })?,
             mode: bits,
@@ -95,8 +99,8 @@ impl Store {
         Ok(Self {
             directory: place.ok_or_else(|| {
                 directory.wrong(
-                    "found nothing, and none of $STATE_DIRECTORY, $XDG_STATE_HOME and $HOME is set",
-                    "wanted a folder here, or one of them",
+                    "found nothing, and none of $STATE_DIRECTORY, $XDG_STATE_HOME and $HOME names a folder",
+                    "wanted a folder here, or one of them, such as HOME=/home/alice",
                 )
             })?,
             key: read_key_source(&file, &credential)?.map(|(_, source)| source),
@@ -293,6 +297,9 @@ fn read_command(entry: &Entry<'_>) -> Result<Option<Vec<String>>, ConfigError> {
     let mut words = Vec::new();
     for element in elements {
         let is_command = words.is_empty();
+        if is_command {
+            element.refuse_tilde()?;
+        }
         words.extend(
             element.text(wanted, |text| word(text).filter(|word| !is_command || word.starts_with('/')))?,
         );

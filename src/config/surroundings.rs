@@ -44,6 +44,11 @@ impl Surroundings {
         Some(self.folder("HOME")?.join(below))
     }
 
+    /// What a shell makes of `~/below`.
+    pub(super) fn home(&self, below: &str) -> Option<PathBuf> {
+        self.in_home(below).map(|path| path.components().collect())
+    }
+
     /// `/run/ecobee-tokend/socket`; a person's is in `$XDG_RUNTIME_DIR`, if that is set.
     pub(super) fn socket(&self) -> Option<PathBuf> {
         if self.is_person() {

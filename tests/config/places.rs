@@ -54,7 +54,7 @@ fn a_person_without_a_home_is_asked_to_name_the_file() {
     let error = config::default_path(&Computer::of_uid(1000).surroundings());
     assert_eq!(
         error.map_err(|error| error.to_string()),
-        Err("configuration: neither $XDG_CONFIG_HOME nor $HOME is an absolute path; set one, or name the file with --config FILE".to_owned())
+        Err("configuration: neither $XDG_CONFIG_HOME nor $HOME is an absolute path; set one, such as HOME=/home/alice, or name the file with --config FILE".to_owned())
     );
 }
 
@@ -75,7 +75,8 @@ fn a_person_without_a_runtime_folder_needs_a_socket_path() {
     let computer = Computer::of_uid(1000).with("HOME", "/home/alice");
     assert_eq!(
         computer.refusal(""),
-        "config.toml: socket.path: found nothing, and $XDG_RUNTIME_DIR is not set; wanted a path here, or that variable"
+        "config.toml: socket.path: found nothing, and $XDG_RUNTIME_DIR names no folder; wanted a path here, or that variable, \
+         such as XDG_RUNTIME_DIR=/run/user/1000 (a login sets it, su and cron do not)"
     );
     let settings = computer.load("[socket]\npath = \"/tmp/alice.socket\"");
     assert_eq!(settings.socket.path, Path::new("/tmp/alice.socket"));
@@ -86,6 +87,7 @@ fn a_person_without_a_home_needs_a_state_folder() {
     let computer = Computer::of_uid(1000).with("XDG_RUNTIME_DIR", "/run/user/1000");
     let message = computer.refusal("\n[store]\n");
     assert!(message.starts_with("config.toml:2: store.directory: found nothing"), "{message}");
+    assert!(message.ends_with("wanted a folder here, or one of them, such as HOME=/home/alice"), "{message}");
 }
 
 #[test]
@@ -101,4 +103,26 @@ fn a_relative_path_begins_in_the_folder_of_the_file() {
     assert_eq!(settings.store.directory, Path::new("/var/lib/x"));
     assert_eq!(settings.store.key, Some(KeySource::File(computer.path("store.key"))));
     assert_refused(&["store.directory = \"\"", "store.directory = \"a\\u0000b\""], "; wanted a path");
+}
+
+#[test]
+fn a_tilde_is_no_home_and_the_whole_path_is_told() {
+    let computer = || Computer::of_root().with("HOME", "/root");
+    for (text, whole) in [
+        (
+            "store.directory = \"~/grants\"",
+            "wanted the whole path, \"/root/grants\", for ~ is not expanded here",
+        ),
+        ("store.directory = \"~\"", "wanted the whole path, \"/root\", for"),
+        ("store.directory = \"~alice/grants\"", "wanted the whole path, such as \"/home/alice/file\", for"),
+        ("[accounts.home]\napi-key-file = \"~/home.key\"", "\"/root/home.key\""),
+        ("notify.command = [\"~/bin/tell-me\"]", "\"/root/bin/tell-me\""),
+    ] {
+        let message = computer().refusal(text);
+        assert!(message.contains("found \"~") && message.contains(whole), "{message}");
+    }
+    let message = Computer::of_root().refusal("store.directory = \"~/grants\"");
+    assert!(message.contains("such as \"/home/alice/file\""), "{message}");
+    let settings = computer().load("store.directory = \"a~b\"");
+    assert!(settings.store.directory.ends_with("a~b"));
 }
