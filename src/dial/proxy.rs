@@ -24,10 +24,21 @@ const LONGEST_HEAD: usize = 16 * 1024;
 
 /// The proxies of the environment.
 #[derive(Debug)]
-pub struct Proxies(Option<Matcher>);
+pub struct Proxies(Option<Named>);
 
-/// The one for a server.
-pub(super) struct Proxy(Intercept);
+#[derive(Debug)]
+struct Named {
+    matcher: Matcher,
+    https: Option<&'static str>,
+    http: Option<&'static str>,
+    all: Option<&'static str>,
+}
+
+/// The one for a server, and the variable that names it.
+pub(super) struct Proxy {
+    to: Intercept,
+    variable: &'static str,
+}
 
 impl Proxies {
     /// Every server is reached without.
@@ -43,18 +54,23 @@ impl Proxies {
             names.into_iter().find_map(set)
         };
         let proxy = |names| match value(names) {
-            None => Ok(String::new()),
-            Some((variable, value)) => checked(variable, value),
+            None => Ok((None, String::new())),
+            Some((variable, value)) => checked(variable, value).map(|value| (Some(variable), value)),
         };
-        let all = proxy(["all_proxy", "ALL_PROXY"])?;
-        let https = proxy(["https_proxy", "HTTPS_PROXY"])?;
-        let http = proxy(["http_proxy", "HTTP_PROXY"])?;
+        let (all_named_by, all) = proxy(["all_proxy", "ALL_PROXY"])?;
+        let (https_named_by, https) = proxy(["https_proxy", "HTTPS_PROXY"])?;
+        let (http_named_by, http) = proxy(["http_proxy", "HTTP_PROXY"])?;
         if all.is_empty() && https.is_empty() && http.is_empty() {
             return Ok(Self::none());
         }
         let without = value(["no_proxy", "NO_PROXY"]).map(|(_, value)| value).unwrap_or_default();
         let without = without.to_string_lossy().into_owned();
-        Ok(Self(Some(Matcher::builder().all(all).https(https).http(http).no(without).build())))
+        Ok(Self(Some(Named {
+            matcher: Matcher::builder().all(all).https(https).http(http).no(without).build(),
+            https: https_named_by,
+            http: http_named_by,
+            all: all_named_by,
+        })))
     }
 
     /// Those of this process's environment.
@@ -63,7 +79,9 @@ impl Proxies {
     }
 
     pub(super) fn for_server(&self, origin: &Uri) -> Option<Proxy> {
-        self.0.as_ref()?.intercept(origin).map(Proxy)
+        let Named { matcher, https, http, all } = self.0.as_ref()?;
+        let own = if origin.scheme_str() == Some("https") { https } else { http };
+        Some(Proxy { to: matcher.intercept(origin)?, variable: own.or(*all)? })
     }
 }
 
@@ -84,11 +102,11 @@ fn checked(variable: &'static str, value: OsString) -> Result<String, DialError>
 impl Proxy {
     /// Where it is, without user name and password.
     pub(super) fn uri(&self) -> &Uri {
-        self.0.uri()
+        self.to.uri()
     }
 
     pub(super) fn authorization(&self) -> Option<&HeaderValue> {
-        self.0.basic_auth()
+        self.to.basic_auth()
     }
 
     /// Asks for a tunnel to `place`, over a connection to the proxy.
@@ -122,11 +140,14 @@ impl Proxy {
             }
         })?;
         if answer.status() == StatusCode::PROXY_AUTHENTICATION_REQUIRED {
-            return Err(refused(match self.authorization() {
+            let variable = self.variable;
+            return Err(refused(&match self.authorization() {
                 None => {
-                    "wants a user name and a password (407): http://USER:PASSWORD@HOST:PORT in HTTPS_PROXY"
+                    format!(
+                        "wants a user name and a password (407): http://USER:PASSWORD@HOST:PORT in {variable}"
+                    )
                 }
-                Some(_) => "does not take the user name and password of HTTPS_PROXY (407)",
+                Some(_) => format!("does not take the user name and password of {variable} (407)"),
             }));
         }
         if !answer.status().is_success() {
@@ -176,6 +197,24 @@ mod tests {
             Some("http://p.lan:3/")
         );
         assert_eq!(chosen(&[], "https://api.ecobee.com"), None);
+    }
+
+    #[test]
+    fn each_proxy_is_known_by_the_variable_that_named_it() {
+        let environment = [
+            ("https_proxy", "http://s.lan:1"),
+            ("HTTPS_PROXY", "http://x.lan:1"),
+            ("ALL_PROXY", "http://a.lan:2"),
+        ];
+        let named_by = |environment: &[(&str, &str)], server: &'static str| {
+            let proxies = proxies(environment).expect("good proxies");
+            proxies.for_server(&Uri::from_static(server)).map(|proxy| proxy.variable)
+        };
+        assert_eq!(named_by(&environment, "https://api.ecobee.com"), Some("https_proxy"));
+        assert_eq!(named_by(&environment, "http://ntfy.lan"), Some("ALL_PROXY"));
+        assert_eq!(named_by(&environment[1..2], "https://api.ecobee.com"), Some("HTTPS_PROXY"));
+        assert_eq!(named_by(&environment[2..], "https://api.ecobee.com"), Some("ALL_PROXY"));
+        assert_eq!(named_by(&[("http_proxy", "http://h.lan:1")], "http://ntfy.lan"), Some("http_proxy"));
     }
 
     #[test]
