@@ -75,6 +75,15 @@ pub struct Ways {
     pub command: Option<Command>,
 }
 
+/// Whether a client must name the account: it need not for the default one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Naming {
+    /// Plain commands are for it.
+    Needless,
+    /// They are for another, or refused.
+    Needed,
+}
+
 /// One way.
 enum Way {
     Webhook(Webhook),
@@ -118,9 +127,9 @@ impl Teller {
     }
 
     /// Notes what a person should hear of; it replaces whatever of this account was still to be told.
-    pub fn tell(&self, account: &str, notice: &Notice) {
+    pub fn tell(&self, account: &str, naming: Naming, notice: &Notice) {
         for courier in &self.couriers {
-            courier.tell(account, Message::of(notice));
+            courier.tell(account, Message::of(notice, naming));
         }
     }
 

@@ -73,6 +73,8 @@ pub trait Lender: 'static {
 
     /// The account of a plain `/token`; `None` if there are several and no default, or none at all.
     fn default_account(&self) -> Option<Self::Account>;
+    /// Its name.
+    fn default_name(&self) -> Option<String>;
     /// The account of this name.
     fn account(&self, name: &str) -> Option<Self::Account>;
     /// All accounts, in the order of their names.

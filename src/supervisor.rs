@@ -284,9 +284,8 @@ impl Alive {
                 self.stage = Stage::Finishing { since: Instant::now(), at_most };
                 systemd::stopping();
                 house.wind_up();
-                if !house.rests() {
-                    let words =
-                        format!("stopping; a call to ecobee is awaited for {} s at most", at_most.as_secs());
+                if let Some(what) = house.is_waited_for() {
+                    let words = format!("stopping; {what}, for {} s at most", at_most.as_secs());
                     tracing::info!("{words}");
                     house.remark(Some(words));
                 }

@@ -159,7 +159,7 @@ fn of_account(line: &Line<'_>, now: Moment, wall_millis_of: &impl Fn(Moment) -> 
         clauses.push(waiting_for.to_owned());
     }
     if view.unsaved {
-        clauses.push("what is newest could not be saved, a restart would lose it".to_owned());
+        clauses.push("what is newest could not be saved (the log says what a restart would lose)".to_owned());
     }
     clauses.join("; ")
 }

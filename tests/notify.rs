@@ -451,3 +451,38 @@ fn a_proxy_that_is_none_is_a_matter_of_configuration_and_not_repeated() {
     let said = said(&output);
     assert!(said.contains("HTTPS_PROXY: names a SOCKS proxy") && !said.contains("hunter2"), "{said}");
 }
+
+#[test]
+fn a_way_that_a_reload_adds_tells_at_once_of_a_pin_that_waits() {
+    let listener = Listener::open(&[]);
+    let stage = Stage::with_lifetime(HOUR);
+    let daemon = stage.start();
+    let pin = daemon.pin("home");
+    let config = fs::read_to_string(stage.config()).expect("it was written");
+    let notify = format!("[notify]\nwebhook = \"{}\"\n", listener.url());
+    fs::write(stage.folder.path().join("config.toml"), config + &notify).expect("written");
+    daemon.signal("HUP");
+
+    let told = listener.next().json();
+    assert_eq!((&told["event"], &told["pin"]), (&"pin-waiting".into(), &pin.as_str().into()));
+    daemon.enter_pin(&stage.simulator, "home", KEY);
+    assert_eq!(listener.next().json()["event"], "token-back");
+}
+
+#[test]
+fn among_several_accounts_the_command_for_the_next_pin_names_its_own() {
+    let listener = Listener::open(&[]);
+    let stage = Stage::with_lifetime(HOUR)
+        .accounts(&["cabin", "home"])
+        .top_level(&format!("default-account = \"home\"\n[notify]\nwebhook = \"{}\"", listener.url()));
+    let _daemon = stage.start();
+    for _ in 0..2 {
+        let told = listener.next().json();
+        let command = match told["account"].as_str() {
+            Some("home") => "`ecobee-token pin`",
+            Some("cabin") => "`ecobee-token --account cabin pin`",
+            other => panic!("{other:?}"),
+        };
+        assert!(told["text"].as_str().is_some_and(|text| text.contains(command)), "{told}");
+    }
+}

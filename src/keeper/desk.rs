@@ -457,9 +457,9 @@ impl Keeper {
             reason.map_or_else(String::new, |(_, reason)| format!(" ({reason})"))
         };
         if self.phase.needs_person() {
-            let next = self.pin_due().unwrap_or(now);
             return match self.visible_pin(now) {
                 Some(pin) => {
+                    let next = self.pin_due().unwrap_or(now);
                     Problem::AuthorizationRequired { pin, retry_after: next.until_from(now).max(SHORTLY) }
                 }
                 None => unavailable(
@@ -467,7 +467,7 @@ impl Keeper {
                         "a person is needed, and ecobee has not given a PIN yet{}",
                         because(self.pins.last())
                     ),
-                    next,
+                    self.pin_expected_at(now),
                 ),
             };
         }
@@ -484,7 +484,7 @@ impl Keeper {
                         "there is no living token, and the refresh failed"
                     },
                     because(self.refreshes.last()),
-                    at.until_from(now).max(SHORTLY).as_secs()
+                    at.until_from(now).max(SHORTLY).as_millis().div_ceil(1000)
                 ),
                 *at,
             ),

@@ -29,9 +29,11 @@ enum Wanted {
 /// What a report of a save means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Report {
-    /// An old one, or one more of the same kind.
-    Nothing,
-    /// Saves have begun to fail.
+    /// It is not of the save on its way.
+    Foreign,
+    /// It is on disk, as it should be.
+    Saved,
+    /// It is not.
     Failed,
     /// Saves work again.
     Recovered,
@@ -79,17 +81,17 @@ impl Ledger {
     /// A save has come to its end; a failed one is tried again at `again_at`.
     pub(super) fn report(&mut self, save: SaveId, ok: bool, again_at: Moment) -> Report {
         if save.0 != self.ordered || !self.is_busy() {
-            return Report::Nothing;
+            return Report::Foreign;
         }
         self.reported = save.0;
         if ok {
-            return if std::mem::take(&mut self.failures) > 0 { Report::Recovered } else { Report::Nothing };
+            return if std::mem::take(&mut self.failures) > 0 { Report::Recovered } else { Report::Saved };
         }
         self.failures = self.failures.saturating_add(1);
         if self.wanted == Wanted::Nothing {
             self.wanted = Wanted::At(again_at);
         }
-        if self.failures == 1 { Report::Failed } else { Report::Nothing }
+        Report::Failed
     }
 
     /// Whether the outcome of this save is known, good or bad.
@@ -131,17 +133,17 @@ mod tests {
         let second = ledger.change();
         assert_ne!(first, second);
         assert_eq!(ledger.due(NOW), None, "one save at a time");
-        assert_eq!(ledger.report(first, true, LATER), Report::Nothing);
+        assert_eq!(ledger.report(first, true, LATER), Report::Saved);
         assert!(ledger.is_reported(first) && !ledger.is_reported(second));
         assert_eq!(ledger.due(NOW), Some(second));
         assert!(!ledger.is_settled());
-        assert_eq!(ledger.report(second, true, LATER), Report::Nothing);
+        assert_eq!(ledger.report(second, true, LATER), Report::Saved);
         assert!(ledger.is_settled());
         assert_eq!(ledger.due(LATER), None);
     }
 
     #[test]
-    fn a_failed_save_is_ordered_again_later_and_said_once() {
+    fn a_failed_save_is_ordered_again_later() {
         let mut ledger = Ledger::default();
         ledger.change();
         let first = ledger.due(NOW).expect("an order");
@@ -149,7 +151,7 @@ mod tests {
         assert_eq!((ledger.due(NOW), ledger.wake_at()), (None, Some(LATER)));
         let second = ledger.due(LATER).expect("an order");
         assert_eq!(ledger.wake_at(), None);
-        assert_eq!(ledger.report(second, false, LATER), Report::Nothing);
+        assert_eq!(ledger.report(second, false, LATER), Report::Failed);
         assert_eq!(ledger.failures(), 2);
         let third = ledger.due(LATER).expect("an order");
         assert_eq!(ledger.report(third, true, LATER), Report::Recovered);
@@ -161,9 +163,9 @@ mod tests {
         let mut ledger = Ledger::default();
         ledger.change();
         let save = ledger.due(NOW).expect("an order");
-        assert_eq!(ledger.report(SaveId(save.0 + 1), false, LATER), Report::Nothing);
-        assert_eq!(ledger.report(save, true, LATER), Report::Nothing);
-        assert_eq!(ledger.report(save, false, LATER), Report::Nothing);
+        assert_eq!(ledger.report(SaveId(save.0 + 1), false, LATER), Report::Foreign);
+        assert_eq!(ledger.report(save, true, LATER), Report::Saved);
+        assert_eq!(ledger.report(save, false, LATER), Report::Foreign);
         assert!(!ledger.is_failing());
     }
 }

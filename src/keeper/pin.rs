@@ -5,7 +5,8 @@ use std::time::Duration;
 use super::desk::Patience;
 use super::ledger::SAVE_PATIENCE;
 use super::{
-    Action, Errand, IssuedPin, Keeper, Moment, News, Notice, Outcome, PinView, SaveId, Season, StoredPin,
+    Action, Audience, Errand, IssuedPin, Keeper, Moment, News, Notice, Outcome, PinView, SaveId, Season,
+    StoredPin,
 };
 use crate::secret::Secret;
 
@@ -128,6 +129,17 @@ impl Keeper {
         }
     }
 
+    /// When somebody who was told of no PIN should look again.
+    pub(super) fn pin_expected_at(&self, now: Moment) -> Moment {
+        match &self.pin {
+            // It is here, and shown as soon as it is saved.
+            PinFlow::Awaiting { waiting } if now < waiting.shown_from && now < waiting.expires_at => now,
+            PinFlow::Idle | PinFlow::Requesting { .. } | PinFlow::Awaiting { .. } => {
+                self.pin_due().unwrap_or(now)
+            }
+        }
+    }
+
     /// When the PIN flow next does something that may bring a PIN or a token.
     pub(super) fn pin_due(&self) -> Option<Moment> {
         match &self.pin {
@@ -181,7 +193,7 @@ impl Keeper {
             waiting.diary = Diary::Written;
             self.out.push(Action::Tell(News::PinShown(view.clone())));
         }
-        if !self.phase.needs_person() {
+        if !self.phase.needs_person() || self.policy.audience == Audience::Absent {
             return;
         }
         let notice = match self.told.pin_at {
@@ -377,7 +389,8 @@ impl Keeper {
     }
 
     pub(super) fn pin_wake_at(&self, now: Moment) -> Option<Moment> {
-        let reminder = self.told.pin_at.map(|told_at| told_at + self.policy.remind_every);
+        let heard = self.policy.audience == Audience::Present;
+        let reminder = self.told.pin_at.filter(|_| heard).map(|told_at| told_at + self.policy.remind_every);
         match &self.pin {
             PinFlow::Idle => None,
             PinFlow::Requesting { .. } => self.pin_due().filter(|_| self.may_call()),

@@ -29,6 +29,17 @@ pub struct Policy {
     pub refusals_before_pin: u32,
     /// How long until a person is reminded of a PIN.
     pub remind_every: Duration,
+    /// Whether a person can be told at all.
+    pub audience: Audience,
+}
+
+/// Whether there is a way to tell a person of a PIN. What nobody could hear is told as soon as somebody can.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Audience {
+    /// There is.
+    Present,
+    /// There is none so far.
+    Absent,
 }
 
 impl Default for Policy {
@@ -39,6 +50,7 @@ impl Default for Policy {
             retry_max: Duration::from_secs(300),
             refusals_before_pin: 3,
             remind_every: Duration::from_secs(24 * 3600),
+            audience: Audience::Present,
         }
     }
 }

@@ -40,6 +40,8 @@ pub enum Event {
     PolicyChanged(super::Policy),
     /// The daemon is about to leave: begin nothing new.
     Stopping,
+    /// It stays after all.
+    Resumed,
 }
 
 /// What is to be done, in this order.
@@ -390,8 +392,10 @@ pub enum News {
     Rejected { uid: u32 },
     /// The access token died and there is no other.
     TokenDied,
-    /// The record could not be saved.
+    /// The record could not be saved, and holds tokens or a PIN that the disk has not.
     SaveFailed(String),
+    /// The record could not be saved, but it differs from the disk's in notes only, such as the mark before a refresh.
+    NoteNotSaved(String),
     /// The record is saved at last.
     SaveRecovered,
 }

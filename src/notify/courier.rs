@@ -488,7 +488,7 @@ mod tests {
 
     #[test]
     fn a_pin_that_has_ended_waits_for_its_successor() {
-        let mut bag = bag(1, || Message::PinWaiting(pin("OLD", Duration::ZERO)));
+        let mut bag = bag(1, || Message::PinReminder(pin("OLD", Duration::ZERO)));
         let now = Instant::now();
         assert!(waits_until(&mut bag, now) > Duration::from_secs(23 * 3600));
         let waiting = bag.waiting.get_mut("a01").expect("it waits");

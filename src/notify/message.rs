@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde::Serialize;
 
+use super::Naming;
 use crate::clock;
 use crate::keeper::{ENTER_AT, Moment, Notice, PinView};
 
@@ -18,7 +19,7 @@ const LISTED: usize = 500;
 /// What is to be told of an account.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Message {
-    PinWaiting(PinView),
+    PinWaiting(PinView, Naming),
     PinReminder(PinView),
     TokenLost { reason: String },
     TokenBack,
@@ -74,9 +75,9 @@ impl Event {
 }
 
 impl Message {
-    pub(super) fn of(notice: &Notice) -> Self {
+    pub(super) fn of(notice: &Notice, naming: Naming) -> Self {
         match notice {
-            Notice::PinWaiting(pin) => Self::PinWaiting(pin.clone()),
+            Notice::PinWaiting(pin) => Self::PinWaiting(pin.clone(), naming),
             Notice::PinReminder(pin) => Self::PinReminder(pin.clone()),
             Notice::TokenLost { reason } => Self::TokenLost { reason: reason.clone() },
             Notice::TokenBack => Self::TokenBack,
@@ -85,7 +86,7 @@ impl Message {
 
     pub(super) const fn event(&self) -> Event {
         match self {
-            Self::PinWaiting(_) => Event::PinWaiting,
+            Self::PinWaiting(..) => Event::PinWaiting,
             Self::PinReminder(_) => Event::PinReminder,
             Self::TokenLost { .. } => Event::TokenLost,
             Self::TokenBack => Event::TokenBack,
@@ -95,14 +96,14 @@ impl Message {
     /// The PIN that it tells of.
     pub(super) const fn pin(&self) -> Option<&PinView> {
         match self {
-            Self::PinWaiting(pin) | Self::PinReminder(pin) => Some(pin),
+            Self::PinWaiting(pin, _) | Self::PinReminder(pin) => Some(pin),
             Self::TokenLost { .. } | Self::TokenBack => None,
         }
     }
 
     pub(super) fn set_pin(&mut self, newer: &PinView) {
         match self {
-            Self::PinWaiting(pin) | Self::PinReminder(pin) => *pin = newer.clone(),
+            Self::PinWaiting(pin, _) | Self::PinReminder(pin) => *pin = newer.clone(),
             Self::TokenLost { .. } | Self::TokenBack => {}
         }
     }
@@ -115,7 +116,7 @@ impl Message {
     fn facts(&self, account: &str) -> Facts {
         let reason = match self {
             Self::TokenLost { reason } => Some(reason.clone()),
-            Self::PinWaiting(_) | Self::PinReminder(_) | Self::TokenBack => None,
+            Self::PinWaiting(..) | Self::PinReminder(_) | Self::TokenBack => None,
         };
         Facts {
             account: Some(account.to_owned()),
@@ -127,13 +128,17 @@ impl Message {
     }
 
     /// What it says behind the account's name.
-    fn words(&self) -> String {
+    fn words(&self, account: &str) -> String {
         let enter = |pin: &PinView| {
             format!("enter PIN {} at {ENTER_AT}, before {}", pin.pin, local(wall(pin.expires_at)))
         };
         match self {
-            Self::PinWaiting(pin) => {
-                format!("{} (after that another PIN; `ecobee-token pin` shows it)", enter(pin))
+            Self::PinWaiting(pin, naming) => {
+                let name = match naming {
+                    Naming::Needless => String::new(),
+                    Naming::Needed => format!("--account {account} "),
+                };
+                format!("{} (after that another PIN; `ecobee-token {name}pin` shows it)", enter(pin))
             }
             Self::PinReminder(pin) => format!("still waiting for a person: {}", enter(pin)),
             Self::TokenLost { reason } => {
@@ -146,7 +151,7 @@ impl Message {
     /// What it says in a list, behind the account's name.
     fn short_words(&self) -> String {
         match self {
-            Self::PinWaiting(pin) | Self::PinReminder(pin) => {
+            Self::PinWaiting(pin, _) | Self::PinReminder(pin) => {
                 format!(" PIN {} before {}", pin.pin, local(wall(pin.expires_at)))
             }
             Self::TokenLost { .. } | Self::TokenBack => String::new(),
@@ -158,7 +163,7 @@ impl Parcel {
     /// What one account's message is to a way.
     pub(super) fn of(account: &str, message: &Message) -> Self {
         let enter_at = message.pin().map(|_| ENTER_AT);
-        let text = format!("{account}: {}", message.words());
+        let text = format!("{account}: {}", message.words(account));
         Self { enter_at, ..Self::bare(text, message.event(), message.facts(account)) }
     }
 
@@ -254,7 +259,7 @@ mod tests {
 
     #[test]
     fn a_pin_is_told_with_all_that_its_reader_needs() {
-        let told = json(&Parcel::of("home", &Message::PinWaiting(pin("ABCD-EFGH"))));
+        let told = json(&Parcel::of("home", &Message::PinWaiting(pin("ABCD-EFGH"), Naming::Needless)));
         let text = told["text"].as_str().expect("a sentence");
         assert!(text.starts_with("home: enter PIN ABCD-EFGH at ecobee.com, My Apps, before "), "{text}");
         assert_eq!(told["event"], "pin-waiting");
@@ -268,6 +273,16 @@ mod tests {
         assert_eq!(told["reason"], Value::Null);
         assert_eq!(told["version"], env!("CARGO_PKG_VERSION"));
         assert!(told["host"].is_string() && told.get("accounts").is_none(), "{told}");
+    }
+
+    #[test]
+    fn the_command_that_shows_the_next_pin_names_the_account_where_it_has_to() {
+        for (naming, command) in
+            [(Naming::Needless, "`ecobee-token pin`"), (Naming::Needed, "`ecobee-token --account cabin pin`")]
+        {
+            let text = Parcel::of("cabin", &Message::PinWaiting(pin("ABCD-EFGH"), naming)).text;
+            assert!(text.contains(command), "{text}");
+        }
     }
 
     #[test]
@@ -287,7 +302,7 @@ mod tests {
     #[test]
     fn a_crowd_is_told_in_one_sentence_of_bounded_length() {
         let messages: Vec<_> =
-            (0..10_000).map(|n| (format!("a{n}"), Message::PinWaiting(pin("ABCD-EFGH")))).collect();
+            (0..10_000).map(|n| (format!("a{n}"), Message::PinReminder(pin("ABCD-EFGH")))).collect();
         let crowd: Vec<_> = messages.iter().map(|(account, message)| (account.as_str(), message)).collect();
         let parcel = Parcel::of_crowd(Event::PinWaiting, &crowd);
         assert!(
@@ -307,7 +322,7 @@ mod tests {
     #[test]
     fn a_pin_that_works_no_more_is_not_worth_telling_and_its_successor_is() {
         let now = clock::now();
-        let mut message = Message::PinWaiting(pin("OLD"));
+        let mut message = Message::PinReminder(pin("OLD"));
         assert!(message.holds(now));
         let later = now + Duration::from_secs(600);
         assert!(!message.holds(later));

@@ -185,6 +185,7 @@ pub(super) fn status<L: Lender>(lender: &L, account: L::Account) -> Response<Bod
 #[derive(Serialize)]
 struct DaemonDocument<A> {
     version: &'static str,
+    default_account: Option<String>,
     accounts: A,
 }
 
@@ -204,7 +205,11 @@ impl<L: Lender> Serialize for AllAccounts<'_, L> {
 }
 
 pub(super) fn statuses<L: Lender>(lender: &L) -> Response<Body> {
-    let document = DaemonDocument { version: env!("CARGO_PKG_VERSION"), accounts: AllAccounts(lender) };
+    let document = DaemonDocument {
+        version: env!("CARGO_PKG_VERSION"),
+        default_account: lender.default_name(),
+        accounts: AllAccounts(lender),
+    };
     ok(JSON, json(&document))
 }
 

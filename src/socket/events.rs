@@ -106,8 +106,12 @@ impl<L: Lender> Events<L> {
                         }
                     } else {
                         let version = env!("CARGO_PKG_VERSION");
-                        let head =
-                            format!("event: status\ndata: {{\"version\":\"{version}\",\"accounts\":{{");
+                        // Names hold nothing that JSON would want escaped.
+                        let default =
+                            lender.default_name().map_or("null".to_owned(), |name| format!("\"{name}\""));
+                        let head = format!(
+                            "event: status\ndata: {{\"version\":\"{version}\",\"default_account\":{default},\"accounts\":{{"
+                        );
                         piece.extend_from_slice(head.as_bytes());
                         Stage::Listing(None)
                     };

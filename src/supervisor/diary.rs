@@ -78,6 +78,12 @@ pub(super) fn write(account: &str, news: &News, view: &View, now: &Reading) {
             state,
             "{account}: {reason}. What is newest is in memory only, and a restart would lose it; trying again"
         ),
+        News::NoteNotSaved(reason) => tracing::error!(
+            account,
+            state,
+            "{account}: {reason}. Only notes are unsaved, such as that a refresh is about to be sent: a restart would lose \
+             neither token nor PIN; trying again"
+        ),
         News::SaveRecovered => tracing::info!(account, state, "{account}: everything is saved again"),
     }
 }

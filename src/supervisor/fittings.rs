@@ -10,7 +10,7 @@ use super::RunError;
 use crate::config::{self, ApiKeySource, KeySource, Principal, Settings};
 use crate::dial::{Proxies, Roads};
 use crate::ecobee::{Client, Endpoint};
-use crate::keeper::Policy;
+use crate::keeper::{Audience, Policy};
 use crate::notify::{Command, Ways, Webhook, WebhookError};
 use crate::people::{self, Allowed};
 use crate::secret::Secret;
@@ -55,21 +55,26 @@ impl Fittings {
             roads: roads.clone(),
         })
         .map_err(|error| refuse("ecobee", error.to_string()))?;
+        let ways = ways(&settings, roads.clone()).map_err(|error| refuse("notify", error.to_string()))?;
         let policy = Policy {
             ahead: settings.refresh.ahead,
             retry_initial: settings.refresh.retry_initial,
             retry_max: settings.refresh.retry_max,
             refusals_before_pin: settings.refresh.refusals_before_pin,
             remind_every: settings.notify.remind_every,
+            audience: if ways.is_none() { Audience::Absent } else { Audience::Present },
         };
-        let ways = ways(&settings, roads.clone()).map_err(|error| refuse("notify", error.to_string()))?;
         let mut warnings = exposed_secrets(&settings);
         let mut tenants = BTreeMap::new();
         for (name, account) in &settings.accounts {
             let allowed = allowed(name, account, &mut warnings);
             let tenant = Tenant {
                 api_key: account.api_key.clone(),
-                fingerprint: Fingerprint::of(&account.api_key),
+                fingerprint: if settings.ecobee.url.is_the_real_one() {
+                    Fingerprint::of(&account.api_key)
+                } else {
+                    Fingerprint::elsewhere(&account.api_key, settings.ecobee.url.as_str())
+                },
                 scope: account.scope.clone(),
                 allowed,
             };
@@ -126,14 +131,15 @@ fn allowed(name: &str, account: &config::Account, warnings: &mut Vec<String>) ->
     }
 }
 
-/// Files with secrets in them that anyone on this machine can read.
+/// Files with secrets in them that anyone on this machine can get at.
 fn exposed_secrets(settings: &Settings) -> Vec<String> {
     let of_accounts = settings.accounts.values().map(|account| match &account.api_key_source {
         ApiKeySource::Inline => Some(settings.source.as_path()),
         ApiKeySource::Kept(source) => kept_in(source),
     });
     let bearer = settings.notify.webhook_bearer.as_ref().and_then(|bearer| kept_in(&bearer.source));
-    let mut files: Vec<&Path> = of_accounts.chain([bearer]).flatten().collect();
+    let headers = Some(settings.source.as_path()).filter(|_| !settings.notify.webhook_headers.is_empty());
+    let mut files: Vec<&Path> = of_accounts.chain([bearer, headers]).flatten().collect();
     files.sort_unstable();
     files.dedup();
     files.into_iter().filter_map(exposure).collect()
@@ -149,8 +155,8 @@ fn kept_in(source: &KeySource) -> Option<&Path> {
 
 fn exposure(path: &Path) -> Option<String> {
     let about = fs::metadata(path).ok()?;
-    let (mode, world) = (about.mode() & 0o7777, about.mode() & 0o007);
-    if world == 0 {
+    let (mode, world) = (about.mode() & 0o7777, about.mode() & 0o006);
+    if world == 0 || !is_within_reach(path) {
         return None;
     }
     // What belongs to another user (root, as a rule) must stay readable for ours, by way of the group.
@@ -159,4 +165,13 @@ fn exposure(path: &Path) -> Option<String> {
     Some(format!(
         "{path}: holds a secret, and every user of this machine can get at it (mode {mode:04o}); chmod {remedy} {path}"
     ))
+}
+
+/// Whether every folder on the way, links followed, lets strangers through. One that cannot be looked at does.
+fn is_within_reach(path: &Path) -> bool {
+    let Ok(place) = fs::canonicalize(path) else { return true };
+    place
+        .ancestors()
+        .skip(1)
+        .all(|folder| fs::metadata(folder).map_or(true, |about| about.mode() & 0o001 != 0))
 }

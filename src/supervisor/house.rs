@@ -24,7 +24,7 @@ use crate::keeper::{
     RequestId, SaveId, State, Trouble, View,
 };
 use crate::metrics::{Call, Counts, Tally};
-use crate::notify::Teller;
+use crate::notify::{Naming, Teller};
 use crate::people::Allowed;
 use crate::secret::Secret;
 use crate::socket::{Asked, Bulletin, Lender, Peer};
@@ -76,12 +76,22 @@ struct Account {
     fingerprint: Fingerprint,
     allowed: Allowed,
     wake_at: Option<Moment>,
-    /// Calls and saves that are not over.
-    under_way: usize,
+    /// Calls that are not over.
+    calls: usize,
+    /// Saves that are not over.
+    saves: usize,
     season: Rc<Cell<Season>>,
     tenure: Tenure,
     contact: Contact,
     tally: Rc<Tally>,
+}
+
+/// What a new configuration means for an account.
+enum Lot {
+    Stays,
+    /// It was on its way out and stays after all.
+    IsBack,
+    Leaves,
 }
 
 /// How long an account stays. One that is to go finishes what is under way first, and answers nobody any more.
@@ -90,7 +100,7 @@ enum Tenure {
     Standing,
     /// The configuration has it no longer.
     Ending,
-    /// The configuration gives its name to this one, with another API key.
+    /// The configuration gives its name to this one, with another API key or another ecobee.
     Bequeathed(Box<Tenant>),
     /// The file of that one is being looked up, in the search of this number.
     HandingOver(u64),
@@ -121,7 +131,8 @@ impl Account {
             fingerprint: tenant.fingerprint,
             allowed: tenant.allowed,
             wake_at: None,
-            under_way: 0,
+            calls: 0,
+            saves: 0,
             season: Rc::new(Cell::new(Season::Open)),
             tenure: Tenure::Standing,
             contact: Contact::Reached,
@@ -131,7 +142,12 @@ impl Account {
 
     /// Whether nothing is under way and nothing is left to save.
     fn rests(&self) -> bool {
-        self.under_way == 0 && !self.keeper.is_unsaved()
+        !self.is_busy() && !self.keeper.is_unsaved()
+    }
+
+    /// Whether a call or a save is under way.
+    fn is_busy(&self) -> bool {
+        self.calls > 0 || self.saves > 0
     }
 }
 
@@ -287,7 +303,19 @@ impl House {
 
     /// Whether nothing is under way.
     pub(super) fn rests(&self) -> bool {
-        self.accounts.values().all(|account| account.under_way == 0)
+        !self.accounts.values().any(Account::is_busy)
+    }
+
+    /// What a stop waits for, in words; `None`: nothing.
+    pub(super) fn is_waited_for(&self) -> Option<&'static str> {
+        let calls = self.accounts.values().any(|account| account.calls > 0);
+        let saves = self.accounts.values().any(|account| account.saves > 0 || account.keeper.is_unsaved());
+        match (calls, saves) {
+            (true, true) => Some("a call to ecobee and the saving of what is new are awaited"),
+            (true, false) => Some("a call to ecobee is awaited"),
+            (false, true) => Some("the saving of what is new is awaited"),
+            (false, false) => None,
+        }
     }
 
     /// Who has something that could not be saved so far.
@@ -357,7 +385,7 @@ impl House {
     /// A call or a save has come to its end.
     pub(super) fn replied(&mut self, account: usize, call: CallId, sent_at: Moment, outcome: Outcome) {
         if let Some(account) = self.accounts.get_mut(&account) {
-            account.under_way = account.under_way.saturating_sub(1);
+            account.calls = account.calls.saturating_sub(1);
             account.contact = match &outcome {
                 Outcome::Trouble(trouble) if trouble.reach == Reach::Unsent => Contact::Unreachable,
                 Outcome::Trouble(_)
@@ -377,7 +405,7 @@ impl House {
     /// A save has come to its end.
     pub(super) fn saved(&mut self, account: usize, save: SaveId, result: Result<(), String>) {
         if let Some(account) = self.accounts.get_mut(&account) {
-            account.under_way = account.under_way.saturating_sub(1);
+            account.saves = account.saves.saturating_sub(1);
             if result.is_err() {
                 account.tally.unsaved.count();
             }
@@ -395,30 +423,44 @@ impl House {
         let before: Vec<(usize, Rc<str>)> =
             self.accounts.iter().map(|(&id, account)| (id, Rc::clone(&account.name))).collect();
         self.names.clear();
-        let mut leaving = Vec::new();
+        let (mut leaving, mut staying, mut back) = (Vec::new(), Vec::new(), Vec::new());
         for (id, name) in before {
             let tenant = tenants.remove(&*name);
             if tenant.is_some() {
                 self.names.insert(name.to_string(), id);
             }
-            if !self.refurnish_one(id, tenant) {
-                leaving.push(id);
-            } else if policy_changed {
+            match self.refurnish_one(id, tenant) {
+                Lot::Leaves => leaving.push(id),
+                Lot::Stays => staying.push(id),
+                Lot::IsBack => back.push(id),
+            }
+        }
+        self.set_default(settings.default_account.as_deref());
+        if policy_changed {
+            for id in staying {
                 self.step(id, Event::PolicyChanged(policy.clone()));
             }
+        }
+        for id in back {
+            // While it was on its way out it heard of no change.
+            self.step(id, Event::PolicyChanged(policy.clone()));
+            self.step(id, Event::Resumed);
         }
         // Before the keepers hear of it, who would tell those who wait that the daemon is stopping.
         self.dismiss();
         for id in leaving {
             self.step(id, Event::Stopping);
         }
+        let mut new = Vec::new();
         for (name, tenant) in tenants {
             let Some(file) = fetched.remove(&name) else { continue };
-            let id = self.move_in(&name, tenant, file.into_loaded(&Reading::take()));
-            self.step(id, Event::Started);
+            new.push(self.move_in(&name, tenant, file.into_loaded(&Reading::take())));
             tracing::info!(account = name, "{name}: a new account");
         }
         self.set_default(settings.default_account.as_deref());
+        for id in new {
+            self.step(id, Event::Started);
+        }
         self.news = Said::NotYet;
         let now = clock::now();
         let views = self.names.iter().filter_map(|(name, id)| {
@@ -427,18 +469,26 @@ impl House {
         self.bulletin.write_all(views);
     }
 
-    /// Gives an account what the configuration has for its name now; whether it stays.
-    fn refurnish_one(&mut self, id: usize, tenant: Option<Tenant>) -> bool {
-        let Some(account) = self.accounts.get_mut(&id) else { return false };
+    /// Gives an account what the configuration has for its name now.
+    fn refurnish_one(&mut self, id: usize, tenant: Option<Tenant>) -> Lot {
+        let Some(account) = self.accounts.get_mut(&id) else { return Lot::Leaves };
         let name = Rc::clone(&account.name);
         match (&account.tenure, tenant) {
-            (Tenure::Standing, Some(tenant)) if tenant.fingerprint == account.fingerprint => {
+            // Its file has been looked up by nobody, so the keeper may go on: it may have what could not be saved.
+            (Tenure::Standing | Tenure::Ending | Tenure::Bequeathed(_), Some(tenant))
+                if tenant.fingerprint == account.fingerprint =>
+            {
                 account.allowed = tenant.allowed;
                 if *tenant.scope != *account.scope {
                     say_scope(&name, &account.scope, &tenant.scope);
                     account.scope = tenant.scope.into();
                 }
-                return true;
+                if matches!(mem::replace(&mut account.tenure, Tenure::Standing), Tenure::Standing) {
+                    return Lot::Stays;
+                }
+                tracing::info!(account = &*name, "{name}: is back before it had gone");
+                account.season.set(Season::Open);
+                return Lot::IsBack;
             }
             (Tenure::Standing, None) => {
                 tracing::info!(
@@ -448,7 +498,9 @@ impl House {
                 account.tenure = Tenure::Ending;
             }
             (Tenure::Standing, Some(tenant)) => {
-                tracing::info!(account = &*name, "{name}: has another API key now");
+                let what =
+                    if tenant.api_key == account.api_key { "ecobee ([ecobee] url)" } else { "API key" };
+                tracing::info!(account = &*name, "{name}: has another {what} now");
                 account.tenure = Tenure::Bequeathed(Box::new(tenant));
             }
             (_, Some(tenant)) => account.tenure = Tenure::Bequeathed(Box::new(tenant)),
@@ -456,7 +508,7 @@ impl House {
         }
         account.season.set(Season::Closing);
         self.teller.forget(&name);
-        false
+        Lot::Leaves
     }
 
     /// Whoever waits for an account that is to go is to ask again, or elsewhere.
@@ -522,7 +574,10 @@ impl House {
                 self.step(successor, Event::Started);
             }
             Err(why) => {
-                tracing::error!(account = &*name, "{name}: cannot be taken up with its new API key: {why}");
+                tracing::error!(
+                    account = &*name,
+                    "{name}: cannot be taken up as the new configuration has it: {why}"
+                );
                 account.tenure = Tenure::Stuck(why);
             }
         }
@@ -576,7 +631,8 @@ impl House {
                 let account = &self.accounts[&id];
                 // Of an account that goes, nobody is to hear any more.
                 if matches!(account.tenure, Tenure::Standing) {
-                    self.teller.tell(&account.name, &notice);
+                    let naming = if self.default == Some(id) { Naming::Needless } else { Naming::Needed };
+                    self.teller.tell(&account.name, naming, &notice);
                 }
                 self.news = Said::NotYet;
             }
@@ -597,7 +653,7 @@ impl House {
         calling: impl Future<Output = Outcome> + 'static,
     ) {
         let Some(account) = self.accounts.get_mut(&id) else { return };
-        account.under_way += 1;
+        account.calls += 1;
         let places = Rc::clone(&self.calls);
         let season = Rc::clone(&account.season);
         let (counts, tally) = (Rc::clone(&self.counts), Rc::clone(&account.tally));
@@ -644,7 +700,7 @@ impl House {
 
     fn persist(&mut self, id: usize, save: SaveId, record: &Record) {
         let Some(account) = self.accounts.get_mut(&id) else { return };
-        account.under_way += 1;
+        account.saves += 1;
         let image = self.store.encode(&account.name, &account.fingerprint, record, &Reading::take());
         let happenings = self.happenings.clone();
         tokio::task::spawn_local(async move {
@@ -739,6 +795,11 @@ impl Lender for Desk {
 
     fn default_account(&self) -> Option<usize> {
         self.0.borrow().default
+    }
+
+    fn default_name(&self) -> Option<String> {
+        let house = self.0.borrow();
+        house.default.and_then(|id| house.accounts.get(&id)).map(|account| account.name.to_string())
     }
 
     fn account(&self, name: &str) -> Option<usize> {

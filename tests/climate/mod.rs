@@ -355,5 +355,6 @@ fn policy(dice: &mut Dice) -> Policy {
         retry_max: secs(longest).max(retry_initial),
         refusals_before_pin: u32::try_from(1 + dice.below(5)).expect("small"),
         remind_every: secs(HOUR + dice.below(2 * DAY)),
+        ..Policy::default()
     }
 }

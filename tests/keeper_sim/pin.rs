@@ -617,3 +617,18 @@ fn rule_9_requests_for_pins_that_failed_slow_the_next_down_though_nobody_needed_
     let pause = world.now.since(failed_at);
     assert!(pause >= secs(60), "five failures in a row are worth 60 s at least, not {pause:?}");
 }
+
+/// The next poll may be half a minute away, but whoever asks for the PIN can have it in a moment.
+#[test]
+fn while_a_pin_is_being_saved_whoever_asks_is_told_to_come_back_at_once() {
+    let mut world = World::new();
+    world.disk.takes = ms(1500);
+    world.start();
+    world.run(world.ecobee.latency + ms(100));
+    assert_eq!(world.pin(), None);
+    let problem = world.problem(json());
+    let Problem::Unavailable { retry_after, .. } = problem else { panic!("{problem:?}") };
+    assert_eq!(retry_after, secs(1));
+    world.run(ms(1500));
+    assert!(world.pin().is_some());
+}

@@ -1,6 +1,6 @@
 //! Rule 1: save, then serve.
 
-use ecobee_tokend::keeper::{News, Policy, Problem, State};
+use ecobee_tokend::keeper::{Event, News, Policy, Problem, State};
 
 use crate::world::{
     DiskMishap, Errand, Mishap, Rotation, World, authorize, bare, json, ms, refresh, rejected, secs,
@@ -320,4 +320,43 @@ fn a_refresh_of_a_dead_token_that_does_not_reach_ecobee_writes_nothing() {
     world.run(secs(20 * 3600));
     assert!(world.refreshes() > tries + 200);
     assert_eq!(world.disk.orders, orders);
+}
+
+/// "In memory only" would be untrue: the disk has all that matters, until the refresh brings more.
+#[test]
+fn an_unsaved_mark_is_told_as_a_note_and_the_token_that_follows_as_what_it_is() {
+    let mut world = World::authorized();
+    world.disk.broken = true;
+    world.run_until_sent(Errand::Refresh);
+    let told = |world: &World| {
+        let kind = |news: &News| match news {
+            News::NoteNotSaved(_) => Some("note"),
+            News::SaveFailed(_) => Some("loss"),
+            News::SaveRecovered => Some("saved"),
+            _ => None,
+        };
+        world.history.news().iter().filter_map(|(_, news)| kind(news)).collect::<Vec<_>>()
+    };
+    assert_eq!(told(&world), ["note"]);
+    world.lent_later(json());
+    assert_eq!(told(&world), ["note", "loss"]);
+    world.run(secs(1200));
+    assert_eq!(told(&world), ["note", "loss"], "each once");
+    world.disk.broken = false;
+    world.run(secs(301));
+    assert_eq!(told(&world), ["note", "loss", "saved"]);
+    world.disk.broken = true;
+    world.run_until_sent(Errand::Refresh);
+    assert_eq!(told(&world), ["note", "loss", "saved", "note"], "what was saved is not at risk any more");
+}
+
+#[test]
+fn a_keeper_that_was_to_leave_and_stays_goes_on_as_before() {
+    let mut world = World::authorized();
+    world.step(Event::Stopping);
+    world.run_until(world.refresh_at() + secs(60));
+    assert_eq!(world.refreshes(), 0, "nothing is begun");
+    world.step(Event::Resumed);
+    world.run(secs(10));
+    assert_eq!(world.refreshes(), 1);
 }

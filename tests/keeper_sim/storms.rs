@@ -65,6 +65,7 @@ fn policy(dice: &mut Dice) -> Policy {
         retry_max: retry_initial + dice.length(secs(3540)),
         refusals_before_pin: u32::try_from(1 + dice.below(4)).expect("small"),
         remind_every: secs(3600 + dice.below(90_000)),
+        ..Policy::default()
     }
 }
 

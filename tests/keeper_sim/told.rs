@@ -1,6 +1,6 @@
 //! What people are told wherever they are, and that a restart tells none of it twice.
 
-use ecobee_tokend::keeper::{Notice, State};
+use ecobee_tokend::keeper::{Audience, Notice, Policy, State};
 
 use super::world::{Errand, Mishap, World, secs};
 
@@ -113,5 +113,36 @@ fn a_failed_refresh_that_recovers_in_time_is_not_news() {
         world.ecobee.next(Errand::Refresh, Mishap::Unsent);
     }
     world.run(secs(24 * 3600));
+    assert_eq!(told(&world), [""; 0]);
+}
+
+#[test]
+fn what_nobody_could_hear_is_told_as_soon_as_somebody_can() {
+    let mut world = World::new();
+    let heard = world.policy.clone();
+    world.policy = Policy { audience: Audience::Absent, ..heard.clone() };
+    world.start();
+    world.run(secs(2 * 24 * 3600));
+    assert_eq!(told(&world), [""; 0]);
+    world.reload(heard.clone());
+    assert_eq!(told(&world), ["waiting"]);
+    world.run(secs(3600));
+    assert_eq!(told(&world), ["waiting"], "reminders are counted from then");
+    world.reload(Policy { audience: Audience::Absent, ..heard.clone() });
+    world.run(secs(2 * 24 * 3600));
+    assert_eq!(told(&world), ["waiting"]);
+    world.reload(heard);
+    assert_eq!(told(&world), ["waiting", "reminder"]);
+}
+
+#[test]
+fn of_a_pin_that_nobody_was_told_of_nobody_hears_the_end() {
+    let mut world = World::new();
+    world.policy = Policy { audience: Audience::Absent, ..Policy::default() };
+    world.start();
+    world.run(secs(10));
+    world.enter_pin();
+    world.run(secs(60));
+    assert_eq!(world.state(), State::Authorized);
     assert_eq!(told(&world), [""; 0]);
 }

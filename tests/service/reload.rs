@@ -210,12 +210,51 @@ fn a_refresh_in_flight_of_an_account_that_goes_is_awaited_and_what_it_brings_is_
         append(&stage, CABIN);
         reload(daemon);
 
-        let answer = daemon.get("/accounts/cabin/token");
+        let answer = daemon.get("/accounts/cabin/token?min_ttl=60");
         assert_eq!(answer.status, 200, "whoever asks meanwhile waits for the end: {}", answer.body);
         let token = answer.text().to_owned();
         assert_ne!(token, old);
         assert_eq!(stage.simulator.calls_of(CallKind::Refresh).len(), 1);
         assert!(stage.stored("cabin").contains(&token));
+    });
+}
+
+#[test]
+fn an_account_that_comes_back_before_it_could_be_saved_has_lost_nothing() {
+    let stage = Stage::with_lifetime(HOUR);
+    append_and_start(&stage, |daemon| {
+        let old = daemon.enter_pin(&stage.simulator, "cabin", CABIN_KEY);
+        let slow =
+            Mood::delay_after_commit(Duration::from_secs(1)).on(Endpoint::Refresh).of_client(CABIN_KEY);
+        stage.simulator.add_mood(slow.once());
+        let mut asking = Connection::open(&stage.socket()).expect("it connects");
+        asking.send("POST /accounts/cabin/refresh", None, "").expect("it asks");
+        assert!(
+            stage
+                .simulator
+                .wait_for(PATIENCE, |_, calls| calls.iter().any(|call| call.kind == CallKind::Refresh))
+        );
+        // Nothing can be saved any more, not even by root.
+        let in_the_way = stage.state().join(".cabin.json.new");
+        fs::create_dir_all(in_the_way.join("folder")).expect("it is ours");
+        let token = asking.receive().expect("an answer").text().to_owned();
+        assert_ne!(token, old);
+        daemon.log.wait_for("the failure", |line| line.contains("ERROR") && line.contains("in memory only"));
+
+        rewrite(&stage, |text| text.replace(CABIN, ""));
+        reload(daemon);
+        assert_eq!(daemon.get("/accounts/cabin/token").status, 404);
+        append(&stage, CABIN);
+        reload(daemon);
+        let answer = daemon.get("/accounts/cabin/token");
+        assert_eq!((answer.status, answer.text()), (200, token.as_str()), "{}", answer.body);
+
+        fs::remove_dir_all(in_the_way).expect("it is ours");
+        daemon.log.wait_for("the save", |line| line.contains("everything is saved again"));
+        assert!(stage.stored("cabin").contains(&token));
+        assert_eq!(stage.simulator.calls_of(CallKind::Refresh).len(), 1);
+        // It is as alive as before.
+        assert_eq!(daemon.post("/accounts/cabin/authorize", "").status, 200);
     });
 }
 
@@ -322,17 +361,23 @@ fn another_default_account_is_the_default() {
 }
 
 #[test]
-fn another_address_of_ecobee_is_used_from_the_next_call_on() {
+fn rule_12_another_address_of_ecobee_is_another_ecobee() {
     let stage = Stage::with_lifetime(HOUR);
     let daemon = stage.start_authorized();
+    let old = stage.stored("home");
     let next = Stage::with_lifetime(HOUR);
+    stage.simulator.clear_calls();
     rewrite(&stage, |text| text.replace(&stage.simulator.url(), &next.simulator.url()));
     reload(&daemon);
-    assert_eq!(next.simulator.calls(), [], "not before there is a reason");
-    stage.simulator.clear_calls();
-    daemon.post("/authorize", "");
-    assert_eq!(next.simulator.calls_of(CallKind::Authorize).len(), 1);
+
+    daemon
+        .log
+        .wait_for("a word about it", |line| line.contains("home: has another ecobee ([ecobee] url) now"));
+    daemon.enter_pin(&next.simulator, "home", KEY);
     assert_eq!(stage.simulator.calls(), []);
+    let kept = fs::read_dir(stage.state()).expect("the folder").filter_map(Result::ok);
+    let kept = kept.filter(|entry| fs::read_to_string(entry.path()).is_ok_and(|text| text == old));
+    assert_eq!(kept.count(), 1, "the old grant is kept aside");
 }
 
 #[test]

@@ -198,6 +198,10 @@ impl Lender for Scripted {
         self.default
     }
 
+    fn default_name(&self) -> Option<String> {
+        self.default.map(|account| self.accounts[account].clone())
+    }
+
     fn account(&self, name: &str) -> Option<usize> {
         self.accounts.iter().position(|known| known == name && !self.is_gone(name))
     }
