@@ -50,6 +50,19 @@ const EXIT_USAGE: u8 = 2;
 const EXIT_CONFIG: u8 = 78;
 const EXIT_OTHER: u8 = 1;
 
+/// What people look for here, and where it is.
+const OF_THE_CLIENT: [(&str, &str); 9] = [
+    ("status", "ecobee-token status"),
+    ("pin", "ecobee-token pin"),
+    ("token", "ecobee-token"),
+    ("header", "ecobee-token --header"),
+    ("refresh", "ecobee-token refresh"),
+    ("rejected", "ecobee-token rejected"),
+    ("authorize", "ecobee-token authorize"),
+    ("exec", "ecobee-token exec -- CMD ARGS..."),
+    ("curl", "ecobee-token curl -- ARGS..."),
+];
+
 /// Threads that write to the disk or look names up come and go: none stays on an idle machine.
 const IDLE_THREADS_LEAVE_AFTER: Duration = Duration::from_secs(1);
 
@@ -110,7 +123,15 @@ fn command() -> Result<Command, lexopt::Error> {
                 let version = concat!("ecobee-tokend ", env!("CARGO_PKG_VERSION"), "\n").to_owned();
                 return Ok(Command { config, log_format: LogFormat::Auto, deed: Deed::Say(version) });
             }
-            Value(word) => words.push(word),
+            Value(word) => {
+                // At once: what follows would be called an unknown option.
+                if let Some((name, line)) =
+                    OF_THE_CLIENT.iter().find(|(name, _)| words.is_empty() && word == *name)
+                {
+                    return Err(format!("{name} is for the client to do: {line}").into());
+                }
+                words.push(word);
+            }
             Short(_) | Long(_) => return Err(argument.unexpected()),
         }
     }

@@ -316,6 +316,11 @@ fn a_socket_path_that_nobody_listens_at_any_more_is_recognised() {
 #[test]
 fn check_config_warns_of_what_the_start_warns_of() {
     let stage = Stage::with_lifetime(HOUR);
+    if !others_reach(std::env::temp_dir().as_path()) {
+        return harness::skipped("nobody else reaches the folder of temporary files");
+    }
+    let open = |mode| fs::set_permissions(stage.folder.path(), fs::Permissions::from_mode(mode));
+    open(0o755).expect("it is ours");
     let key_file = stage.folder.path().join("home.key");
     fs::write(&key_file, "made-up-key-0123456789").expect("it is ours");
     fs::set_permissions(&key_file, fs::Permissions::from_mode(0o644)).expect("it is ours");
@@ -335,9 +340,126 @@ fn check_config_warns_of_what_the_start_warns_of() {
         assert!(complaint(&output).contains(words), "{}", complaint(&output));
         daemon.log.wait_for("the same at the start", |line| line.contains(" WARN ") && line.contains(words));
     }
+    open(0o750).expect("it is ours");
+    let output = tokend(&["check-config", "--config", path.to_str().expect("a plain path")]);
+    assert!(!complaint(&output).contains("chmod"), "nobody gets there: {}", complaint(&output));
+    open(0o755).expect("it is ours");
     fs::set_permissions(&key_file, fs::Permissions::from_mode(0o640)).expect("it is ours");
     let output = tokend(&["check-config", "--config", path.to_str().expect("a plain path")]);
     assert!(!complaint(&output).contains("chmod"), "a group may be the daemon's: {}", complaint(&output));
+}
+
+fn others_reach(folder: &Path) -> bool {
+    let passes =
+        |folder: &Path| fs::metadata(folder).is_ok_and(|about| about.permissions().mode() & 0o001 != 0);
+    fs::canonicalize(folder).is_ok_and(|folder| folder.ancestors().all(passes))
+}
+
+#[test]
+fn a_webhooks_headers_make_the_configuration_a_secret() {
+    if !others_reach(std::env::temp_dir().as_path()) {
+        return harness::skipped("nobody else reaches the folder of temporary files");
+    }
+    let folder = TempDir::new().expect("a temporary folder");
+    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).expect("it is ours");
+    let config = folder.path().join("config.toml");
+    for (headers, warned) in [("", false), ("webhook-headers = { X-Key = \"hunter2\" }\n", true)] {
+        fs::write(
+            &config,
+            format!(
+                "[socket]\npath = \"socket\"\n[store]\ndirectory = \"state\"\n\
+                 [notify]\nwebhook = \"http://127.0.0.1:1\"\n{headers}"
+            ),
+        )
+        .expect("it is ours");
+        fs::set_permissions(&config, fs::Permissions::from_mode(0o644)).expect("it is ours");
+        let output = tokend(&["check-config", "--config", config.to_str().expect("a plain path")]);
+        assert!(output.status.success(), "{}", complaint(&output));
+        assert_eq!(complaint(&output).contains("holds a secret"), warned, "{}", complaint(&output));
+    }
+}
+
+#[test]
+fn check_config_warns_of_what_is_probably_not_meant() {
+    let stage = Stage::with_lifetime(HOUR).accounts(&["cabin", "home"]);
+    let tell = stage.folder.path().join("tell-me");
+    let config = stage.config();
+    fs::set_permissions(&config, fs::Permissions::from_mode(0o600)).expect("it is ours");
+    let text = fs::read_to_string(&config).expect("it was written");
+    let path = config.to_str().expect("a plain path");
+    let said = |text: &str| {
+        fs::write(&config, text).expect("it is ours");
+        let output = tokend(&["check-config", "--config", path]);
+        assert!(output.status.success(), "{}", complaint(&output));
+        complaint(&output)
+    };
+    let with_command = format!("{text}[notify]\ncommand = [\"{}\"]\n", tell.display());
+
+    let found = said(&with_command);
+    for words in [
+        "accounts.cabin: the API key has 23 characters, and ecobee's have 32",
+        "default-account: not set",
+        "tell-me: is not there",
+    ] {
+        assert!(found.contains(words), "{words}: {found}");
+    }
+    assert!(!found.contains("key-of-"), "no message repeats a secret: {found}");
+
+    fs::write(&tell, "#!/bin/sh\n").expect("it is ours");
+    fs::set_permissions(&tell, fs::Permissions::from_mode(0o644)).expect("it is ours");
+    assert!(said(&with_command).contains("tell-me: may not be run (mode 0644); chmod +x it"));
+
+    fs::set_permissions(&tell, fs::Permissions::from_mode(0o755)).expect("it is ours");
+    let mended = with_command
+        .replace("key-of-cabin-0123456789", "cabin-key-of-thirty-two-letters.")
+        .replace("key-of-home-0123456789", "home-key-of-thirty-two-letters-.");
+    assert_eq!(said(&format!("default-account = \"home\"\n{mended}")), "");
+}
+
+#[test]
+fn the_clients_commands_are_found_where_they_are() {
+    for (arguments, line) in [
+        (&["status", "--watch"][..], "ecobee-token status"),
+        (&["pin"], "ecobee-token pin"),
+        (&["token"], "ecobee-token"),
+        (&["refresh"], "ecobee-token refresh"),
+        (&["curl", "-s", "x"], "ecobee-token curl --"),
+    ] {
+        let output = tokend(arguments);
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}");
+        let said = complaint(&output);
+        assert!(said.contains(&format!("is for the client to do: {line}")), "{arguments:?}: {said}");
+    }
+}
+
+/// Rule 12, for the ecobee as for the API key: what a pretend one issued is of no use at the real one.
+#[test]
+fn rule_12_a_grant_belongs_to_the_ecobee_that_issued_it() {
+    let stage = Stage::with_lifetime(HOUR);
+    assert!(stage.start_authorized().stop().success());
+    let real = stage.stored("home");
+    let pretend = Stage::with_lifetime(HOUR);
+    let text = fs::read_to_string(stage.config()).expect("it was written");
+    let other = stage.folder.path().join("other.toml");
+    fs::write(&other, text.replace(&stage.simulator.url(), &pretend.simulator.url())).expect("it is ours");
+
+    let daemon = Daemon::launch(&other, stage.folder.path(), &stage.socket());
+    daemon.notified.wait_for("READY=1", |line| line == "READY=1");
+    daemon.enter_pin(&pretend.simulator, "home", harness::KEY);
+
+    let kept = fs::read_dir(stage.state())
+        .expect("the folder")
+        .filter_map(Result::ok)
+        .find(|entry| fs::read_to_string(entry.path()).is_ok_and(|text| text == real));
+    let kept = kept.expect("the grant is kept aside").path();
+    daemon.log.wait_for("where", |line| {
+        line.contains("another ecobee ([ecobee] url)") && line.contains(&kept.display().to_string())
+    });
+    assert!(daemon.stop().success());
+    fs::rename(kept, stage.state().join("home.json")).expect("it is ours");
+    let daemon = stage.start();
+    assert_eq!(daemon.get("/token").status, 200, "as the note says");
+    assert_eq!(stage.simulator.truth().pins().len(), 1);
 }
 
 #[test]
@@ -424,7 +546,7 @@ fn check_config_says_what_a_start_would_do_and_tells_no_secret() {
     let at = |name: &str| folder.path().join(name);
     let shown = |name: &str| at(name).display().to_string();
     for (file, mode) in [("home.key", 0o600), ("hook.token", 0o640), ("tell-me", 0o755)] {
-        fs::write(at(file), "made-up-secret-0123456789").expect("it is ours");
+        fs::write(at(file), "made-up-secret-0123456789-abcdef").expect("it is ours");
         fs::set_permissions(at(file), fs::Permissions::from_mode(mode)).expect("it is ours");
     }
     fs::create_dir(at("state")).expect("it is ours");
@@ -438,11 +560,11 @@ fn check_config_says_what_a_start_would_do_and_tells_no_secret() {
         "default-account = \"home\"\n\
          [socket]\npath = \"socket\"\nmode = \"0600\"\ngroup = \"0\"\n\
          [store]\ndirectory = \"state\"\n\
-         [notify]\nwebhook = \"https://hooks.example/made-up-secret-0123456789\"\n\
-         webhook-bearer-file = \"hook.token\"\ncommand = [\"./tell-me\", \"made-up-secret-0123456789\"]\n\
+         [notify]\nwebhook = \"https://hooks.example/made-up-secret-0123456789-abcdef\"\n\
+         webhook-bearer-file = \"hook.token\"\ncommand = [\"./tell-me\", \"made-up-secret-0123456789-abcdef\"]\n\
          remind-every = \"12h\"\n\
          [accounts.home]\napi-key-file = \"home.key\"\nallow-users = [0]\nallow-groups = [7]\n\
-         [accounts.cabin]\napi-key = \"made-up-secret-0123456789\"\nscope = \"smartRead\"\n"
+         [accounts.cabin]\napi-key = \"made-up-secret-0123456789-abcdef\"\nscope = \"smartRead\"\n"
             .replace("./tell-me", &shown("tell-me")),
     )
     .expect("it is ours");
@@ -450,7 +572,7 @@ fn check_config_says_what_a_start_would_do_and_tells_no_secret() {
     let _listening = UnixListener::bind(at("socket")).expect("it binds");
     fs::set_permissions(at("socket"), fs::Permissions::from_mode(0o606)).expect("it is ours");
 
-    let said = check_config(&config, Some("http://made-up-secret-0123456789:x@proxy.example:3128"));
+    let said = check_config(&config, Some("http://made-up-secret-0123456789-abcdef:x@proxy.example:3128"));
 
     assert!(said.starts_with(&format!("{}: good; 2 account(s)\n", config.display())), "{said}");
     let expected = [

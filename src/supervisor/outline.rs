@@ -17,6 +17,9 @@ use crate::config::{Account, ApiKeySource, KeySource, Principal, Settings, durat
 use crate::people;
 use crate::store;
 
+/// The length of the API keys that ecobee gives out.
+const USUAL_KEY: usize = 32;
+
 /// A configuration that is good, and what it comes to.
 #[derive(Debug)]
 pub struct Outline {
@@ -47,7 +50,49 @@ pub fn check(settings: Settings) -> Result<Outline, RunError> {
     say("store", of_store(settings));
     say("ecobee", of_ecobee(&fittings));
     say("notify", of_notify(&fittings));
-    Ok(Outline { warnings: fittings.warnings, plan })
+    let mut warnings = oddities(settings);
+    warnings.splice(..0, fittings.warnings);
+    Ok(Outline { warnings, plan })
+}
+
+/// What works, or may, and is probably not meant. A start says nothing of it: there it may be known and wanted.
+fn oddities(settings: &Settings) -> Vec<String> {
+    let odd_keys = settings.accounts.iter().filter_map(|(name, account)| {
+        let length = account.api_key.expose().len();
+        (length != USUAL_KEY).then(|| {
+            format!(
+                "accounts.{name}: the API key has {length} characters, and ecobee's have {USUAL_KEY}; compare it with the \
+                 one at ecobee.com, Developer"
+            )
+        })
+    });
+    let mut found: Vec<String> = odd_keys.collect();
+    if settings.accounts.len() > 1 && settings.default_account.is_none() {
+        found.push(
+            "default-account: not set, and there are several accounts: requests that name none (plain /token, \
+             ecobee-token without --account) will be refused"
+                .to_owned(),
+        );
+    }
+    if let Some(program) = settings.notify.command.as_ref().and_then(|command| command.first())
+        && let Err(why) = may_be_run(Path::new(program))
+    {
+        found.push(format!("notify.command: {program}: {why}; nobody will be told this way"));
+    }
+    found
+}
+
+/// Whether there is a program to run, for somebody at least: the daemon may be another user than the one who looks.
+fn may_be_run(program: &Path) -> Result<(), String> {
+    match fs::metadata(program) {
+        Ok(about) if !about.is_file() => Err("is not a file".to_owned()),
+        Ok(about) if about.mode() & 0o111 == 0 => {
+            Err(format!("may not be run (mode {:04o}); chmod +x it", about.mode() & 0o7777))
+        }
+        Ok(_) => Ok(()),
+        Err(error) if error.kind() == ErrorKind::NotFound => Err("is not there".to_owned()),
+        Err(error) => Err(format!("cannot be looked at: {error}")),
+    }
 }
 
 fn of_account(settings: &Settings, name: &str, account: &Account) -> String {
