@@ -166,3 +166,26 @@ fn no_process_list_shows_a_token_or_a_key() {
         }
     }
 }
+
+#[test]
+fn an_environment_that_the_system_does_not_take_is_told_as_that() {
+    let mut options: Options = quick(HOUR);
+    options.raw.access_token = Some(format!("\"{}\"", "t".repeat(64 * 1024)));
+    let stage = Stage::new(options);
+    let daemon = stage.start_authorized();
+    run(&daemon.socket, &["exec", "--", "true"]).with(0);
+
+    // A quarter of the stack's limit is what arguments and environment may take together, 128 KiB at least.
+    let client = client_of(&daemon.socket, &[]);
+    let long = "x".repeat(80 * 1024);
+    let mut command = Command::new("prlimit");
+    command.arg("--stack=524288").arg(client.get_program()).args(client.get_args());
+    command.args(["exec", "--", "true", &long]);
+    let said = run_with(command, "").with(126);
+    assert!(
+        said.stderr.contains("true: its arguments and its environment are together more than"),
+        "{}",
+        said.stderr
+    );
+    assert!(said.stderr.len() < 1000, "{} bytes", said.stderr.len());
+}

@@ -27,6 +27,11 @@ fn a_wrong_command_line_is_answered_with_what_is_wrong() {
         (&["--account", ""], "no name"),
         (&["--min-ttl", "5"], "'5' is no duration"),
         (&["--wait", "2h"], "an hour"),
+        (&["--wait", "60"], "'60' is no duration such as 90s, 5m, 1h30m; 60 seconds are 60s"),
+        (&["check-config"], "ecobee-tokend check-config"),
+        (&["import", "ecobee.conf"], "ecobee-tokend import"),
+        (&["forget", "home"], "ecobee-tokend forget"),
+        (&["test-notify", "--config", "x"], "ecobee-tokend test-notify"),
         (&["--socket", ""], "the path is empty"),
         (&["exec"], "which command?"),
         (&["exec", "--json", "--", "true"], "--json is not for exec"),
@@ -192,4 +197,69 @@ fn a_reader_that_has_gone_ends_it_quietly() {
     let output = command.spawn().and_then(std::process::Child::wait_with_output).expect("it ends");
     assert_eq!(output.status.signal(), Some(13), "{output:?}");
     assert_eq!(output.stderr, b"");
+}
+
+#[test]
+fn among_several_accounts_it_says_how_to_name_one_and_which_there_are() {
+    let stage = Stage::with_lifetime(HOUR).accounts(&["cabin", "home", "office"]);
+    let daemon = stage.start();
+    for arguments in [&[][..], &["--json"], &["refresh"], &["authorize"], &["pin"], &["pin", "--wait"]] {
+        let said = run(&daemon.socket, arguments).with(2);
+        assert!(
+            said.stderr.contains("--account NAME (cabin, home, office)"),
+            "{arguments:?}: {}",
+            said.stderr
+        );
+        assert!(said.stderr.contains("default-account") && !said.stderr.contains('/'), "{}", said.stderr);
+    }
+    let said = run(&daemon.socket, &["--account", "barn"]).with(2);
+    assert!(said.stderr.contains("no account barn (cabin, home, office)"), "{}", said.stderr);
+}
+
+#[test]
+fn of_very_many_accounts_it_names_some() {
+    let names: Vec<String> = (10..23).map(|number| format!("a{number}")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let stage = Stage::with_lifetime(HOUR).accounts(&names);
+    let daemon = stage.start();
+    let said = run(&daemon.socket, &[]).with(2);
+    assert!(said.stderr.contains("(a10, ") && said.stderr.contains(", a19 and 3 more;"), "{}", said.stderr);
+}
+
+#[test]
+fn when_to_come_back_is_said_once() {
+    let stage = Stage::with_lifetime(HOUR);
+    let daemon = stage.start_authorized();
+    run(&daemon.socket, &["refresh"]).with(0);
+    let said = run(&daemon.socket, &["refresh"]).with(75);
+    assert!(said.stderr.contains("ask again in ") && !said.stderr.contains("Try again"), "{}", said.stderr);
+
+    stage.simulator.add_mood(Mood::status(503).on(Endpoint::All));
+    daemon.signal("USR1");
+    let stage = Stage::with_lifetime(Duration::from_secs(2));
+    let daemon = stage.start_authorized();
+    stage.simulator.add_mood(Mood::status(503).on(Endpoint::All));
+    daemon.wait_for_status("home", "the death of the token", |status| {
+        status["token"].is_null() && status["failures"].as_u64() > Some(1)
+    });
+    let said = run(&daemon.socket, &[]).with(75);
+    assert!(
+        said.stderr.contains("the next try is in ") && !said.stderr.contains("Try again"),
+        "{}",
+        said.stderr
+    );
+}
+
+#[test]
+fn whoever_looks_for_a_pin_does_not_wait_for_a_refresh() {
+    let stage = Stage::with_lifetime(Duration::from_secs(4)).request_timeout("1m");
+    let daemon = stage.start_authorized();
+    stage.simulator.add_mood(Mood::hang().on(Endpoint::Refresh));
+    daemon.wait_for_status("home", "a refresh that hangs", |status| {
+        status["state"] == "refreshing" && status["token"].is_null()
+    });
+    let begun = std::time::Instant::now();
+    let said = run(&daemon.socket, &["pin"]).with(75);
+    assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
+    assert!(said.stderr.contains("a refresh is under way. Try again in 1s"), "{}", said.stderr);
 }

@@ -154,7 +154,7 @@ fn a_new_pin_can_be_asked_for_beside_a_living_grant() {
     assert!(said.stdout.starts_with(&format!("enter PIN {pin} at")), "{said:?}");
     run(&daemon.socket, &[]).with(0);
     let said = run(&daemon.socket, &["authorize", "--json"]).with(75);
-    assert!(said.stderr.contains("Try again in "), "{said:?}");
+    assert!(said.stderr.contains("ask again in "), "{said:?}");
 
     let watched = Watched::in_a_pipe(client_of(&daemon.socket, &["pin", "--wait"]));
     watched.wait_for("enter PIN ");

@@ -112,3 +112,15 @@ fn watched_on_a_terminal_it_is_drawn_over() {
     // Three rows stood there: the heading, the account, its PIN.
     assert!(said.contains("\u{1b}[3A\u{1b}[J"), "{said:?}");
 }
+
+#[test]
+fn among_several_accounts_the_default_one_is_marked() {
+    let stage =
+        Stage::with_lifetime(HOUR).accounts(&["cabin", "home"]).top_level("default-account = \"home\"");
+    let daemon = stage.start();
+    let said = run(&daemon.socket, &["status"]).with(0).stdout;
+    assert!(said.contains("\nhome (default)  ") && said.contains("\ncabin           "), "{said}");
+    let said = run(&daemon.socket, &["status", "--json"]).with(0).stdout;
+    let document: Value = serde_json::from_str(&said).expect("JSON");
+    assert_eq!(document["default_account"], "home");
+}

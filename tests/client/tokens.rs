@@ -51,7 +51,7 @@ fn an_account_is_asked_for_by_name() {
     let said = run(&daemon.socket, &[]).with(2);
     assert!(said.stderr.contains("cabin, home"), "{}", said.stderr);
     let said = run(&daemon.socket, &["--account", "barn"]).with(2);
-    assert!(said.stderr.contains("no account \"barn\""), "{}", said.stderr);
+    assert!(said.stderr.contains("no account barn (cabin, home)"), "{}", said.stderr);
 }
 
 #[test]
@@ -117,7 +117,7 @@ fn a_refresh_gives_a_new_token_but_not_twice_at_once() {
     assert_eq!(said.stdout.trim_end(), daemon.token("home"));
 
     let said = run(&daemon.socket, &["refresh"]).with(75);
-    assert!(said.stderr.contains("Try again in "), "{}", said.stderr);
+    assert!(said.stderr.contains("ask again in "), "{}", said.stderr);
 }
 
 #[test]

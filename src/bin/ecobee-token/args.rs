@@ -20,6 +20,9 @@ const LONGEST_WAIT: Duration = Duration::from_secs(3600);
 
 const COMMANDS: &str = "exec, curl, rejected, refresh, authorize, pin, status";
 
+/// The daemon's own commands, which people look for here.
+const OF_THE_DAEMON: [&str; 4] = ["check-config", "import", "forget", "test-notify"];
+
 /// What the command line asks for.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Command {
@@ -118,6 +121,13 @@ fn parse(mut parser: lexopt::Parser) -> Result<Command, lexopt::Error> {
             Long("json") => options.named.push("--json"),
             Long("header") => options.named.push("--header"),
             Long("watch") => options.named.push("--watch"),
+            // At once: what follows would be called superfluous.
+            Value(word) if name.is_none() && OF_THE_DAEMON.iter().any(|known| word == *known) => {
+                let known = shown(&word);
+                return Err(
+                    format!("{known} is a command of the daemon's program: ecobee-tokend {known}").into()
+                );
+            }
             Value(word) => match name.as_deref() {
                 None => name = Some(word.to_string_lossy().into_owned()),
                 Some("exec" | "curl") => {
@@ -203,10 +213,12 @@ fn account(value: &OsStr) -> Result<String, lexopt::Error> {
 }
 
 fn length(option: &str, value: &OsStr) -> Result<Duration, lexopt::Error> {
-    value
-        .to_str()
-        .and_then(duration::parse)
-        .ok_or_else(|| format!("{option}: '{}' is no duration such as 90s, 5m, 1h30m", shown(value)).into())
+    value.to_str().and_then(duration::parse).ok_or_else(|| {
+        let bare =
+            value.to_str().filter(|text| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()));
+        let hint = bare.map(|number| format!("; {number} seconds are {number}s")).unwrap_or_default();
+        format!("{option}: '{}' is no duration such as 90s, 5m, 1h30m{hint}", shown(value)).into()
+    })
 }
 
 /// A variable's name, as every shell can read it.

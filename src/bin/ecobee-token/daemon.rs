@@ -25,6 +25,9 @@ const TOKEN_LIMIT: usize = 512 * 1024;
 /// Thousands of accounts.
 const STATUS_LIMIT: usize = 16 * 1024 * 1024;
 
+/// How many accounts a sentence names.
+const NAMED: usize = 10;
+
 /// The daemon, as one account's client meets it.
 #[derive(Debug)]
 pub(crate) struct Daemon {
@@ -109,13 +112,13 @@ impl Daemon {
         if answer.status == 404 && value_of(&answer).text("code") == Some("no-pin") {
             return Ok(PinDesk::Empty);
         }
-        pin_of(&good(answer)?).map(|(pin, document)| PinDesk::Waiting(pin, document))
+        pin_of(&self.good(answer)?).map(|(pin, document)| PinDesk::Waiting(pin, document))
     }
 
     /// `GET /status`, of all accounts or of the one that was named.
     pub(crate) fn status(&self) -> Result<Document, Failure> {
         let answer = self.ask("GET", &self.target("status"), MARGIN, Some(JSON), &[], STATUS_LIMIT)?;
-        Document::read(&good(answer)?.body)
+        Document::read(&self.good(answer)?.body)
     }
 
     /// `GET /events`: a line over which something comes whenever an account changes, a status to begin with.
@@ -157,7 +160,50 @@ impl Daemon {
             target = format!("{target}?{}", said.join("&"));
         }
         let patience = terms.wait.unwrap_or(USUAL_WAIT).saturating_add(MARGIN);
-        good(self.ask(method, &target, patience, accept, body, TOKEN_LIMIT)?)
+        self.good(self.ask(method, &target, patience, accept, body, TOKEN_LIMIT)?)
+    }
+
+    /// The answer, if it is a success; else what it says, in words of this program and a status.
+    fn good(&self, answer: Answer) -> Result<Answer, Failure> {
+        if answer.status == 200 {
+            return Ok(answer);
+        }
+        let problem = value_of(&answer);
+        Err(match problem.text("code") {
+            Some("account-required") => Failure::new(
+                Exit::Usage,
+                format!(
+                    "which account? Say --account NAME{}, or have one named in default-account of the daemon's \
+                     configuration",
+                    self.known_accounts()
+                ),
+            ),
+            Some("unknown-account") => {
+                let name = self.account.as_deref().unwrap_or_default();
+                Failure::new(
+                    Exit::Usage,
+                    format!("--account: the daemon has no account {name}{}", self.known_accounts()),
+                )
+            }
+            _ => failure(&answer, &problem),
+        })
+    }
+
+    /// ` (cabin, home)`; nothing where the daemon does not say.
+    fn known_accounts(&self) -> String {
+        let answer = self.ask("GET", "/status", MARGIN, Some(JSON), &[], STATUS_LIMIT);
+        let status = answer.ok().filter(|answer| answer.status == 200).map(|answer| value_of(&answer));
+        let accounts = status.as_ref().and_then(|status| status.member("accounts"));
+        let names: Vec<String> =
+            accounts.map(Value::members).unwrap_or_default().iter().map(|(name, _)| harmless(name)).collect();
+        let more = match names.len().saturating_sub(NAMED) {
+            0 => String::new(),
+            more => format!(" and {more} more; ecobee-token status shows all"),
+        };
+        match names.get(..NAMED).unwrap_or(&names) {
+            [] => String::new(),
+            named => format!(" ({}{more})", named.join(", ")),
+        }
     }
 
     fn ask(
@@ -262,37 +308,33 @@ fn unanswered(path: &Path, why: &NoAnswer, patience: Duration) -> Failure {
     }
 }
 
-/// The answer, if it is a success; else what it says, in words and a status.
-fn good(answer: Answer) -> Result<Answer, Failure> {
-    if answer.status == 200 {
-        return Ok(answer);
-    }
-    let problem = value_of(&answer);
+/// What an answer says that is no success, in words and a status.
+fn failure(answer: &Answer, problem: &Value) -> Failure {
     let detail = match harmless(problem.text("detail").unwrap_or_default()) {
         empty if empty.is_empty() => format!("the daemon answers with HTTP status {}", answer.status),
         detail => detail,
     };
     let again = match answer.retry_after {
+        // Some of the daemon's own sentences end with it.
+        Some(seconds) if detail.contains(&format!("in {seconds} s")) => String::new(),
         Some(seconds) => {
             let stop = if detail.ends_with(['.', '!', '?']) { "" } else { "." };
             format!("{stop} Try again in {}.", Length(Duration::from_secs(seconds)))
         }
         None => String::new(),
     };
-    Err(match problem.text("code").unwrap_or_default() {
-        "authorization-required" => match Pin::read(&problem) {
+    match problem.text("code").unwrap_or_default() {
+        "authorization-required" => match Pin::read(problem) {
             Some(pin) => Failure::new(Exit::PinWanted, format!("a person must {}", pin.errand())),
             None => Failure::new(Exit::PinWanted, detail),
         },
         "token-unavailable" => Failure::new(Exit::NotNow, format!("no token just now: {detail}{again}")),
         "too-many-requests" => Failure::new(Exit::NotNow, format!("not now: {detail}{again}")),
         "forbidden" => Failure::new(Exit::NotAllowed, format!("not allowed: {detail}")),
-        "unknown-account" | "account-required" | "min-ttl-too-long" | "invalid-request" => {
-            Failure::new(Exit::Usage, detail)
-        }
+        "min-ttl-too-long" | "invalid-request" => Failure::new(Exit::Usage, detail),
         "no-pin" => Failure::new(Exit::NotNow, detail),
         _ => Failure::new(Exit::Other, detail),
-    })
+    }
 }
 
 impl Pin {

@@ -134,5 +134,15 @@ fn filled_pipe(bytes: &[u8]) -> io::Result<io::PipeReader> {
 fn run(command: &mut Command, program: &OsString) -> Failure {
     let error = command.exec();
     let exit = if error.kind() == io::ErrorKind::NotFound { Exit::NotFound } else { Exit::CannotRun };
-    Failure::new(exit, format!("{}: {error}", harmless(&program.to_string_lossy())))
+    let name = harmless(&program.to_string_lossy());
+    let sentence = if error.kind() == io::ErrorKind::ArgumentListTooLong {
+        format!(
+            "{name}: its arguments and its environment are together more than this system hands over; give it fewer or \
+             shorter ones (getconf ARG_MAX, ulimit -s), or let it ask for the token itself: the token alone may have \
+             64 KiB"
+        )
+    } else {
+        format!("{name}: {error}")
+    };
+    Failure::new(exit, sentence)
 }

@@ -54,7 +54,8 @@ enum Sight {
 fn look(daemon: &Daemon) -> Result<Sight, Failure> {
     match daemon.pin()? {
         PinDesk::Waiting(pin, document) => Ok(Sight::Pin(pin, document)),
-        PinDesk::Empty => match daemon.token(Terms::default()) {
+        // How it is now: whoever looks does not want to wait for a refresh that is under way.
+        PinDesk::Empty => match daemon.token(Terms { wait: Some(Duration::ZERO), ..Terms::default() }) {
             Ok(_) => Ok(Sight::Token),
             // Of the two answers the second is the newer one: a PIN may have come in between.
             Err(why) if matches!(why.exit, Exit::NotNow | Exit::PinWanted) => Ok(Sight::Neither(why)),

@@ -38,6 +38,14 @@ struct Account {
     failures: u64,
     last_error: Option<String>,
     last_refresh_at: Option<String>,
+    rank: Rank,
+}
+
+/// Whether plain commands are for it rather than for another.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Rank {
+    Default,
+    Other,
 }
 
 struct Times {
@@ -115,7 +123,14 @@ fn look(daemon: &Daemon) -> Result<(Document, Accounts), Failure> {
     let document = daemon.status()?;
     let accounts = match daemon.account() {
         Some(name) => Account::read(&document.value).map(|account| vec![(name.to_owned(), account)]),
-        None => document.value.member("accounts").and_then(all),
+        None => document.value.member("accounts").and_then(all).map(|mut accounts| {
+            // Of one alone it goes without saying.
+            let default = document.value.text("default_account").filter(|_| accounts.len() > 1);
+            for (name, account) in &mut accounts {
+                account.rank = if Some(name.as_str()) == default { Rank::Default } else { Rank::Other };
+            }
+            accounts
+        }),
     };
     let accounts = accounts.ok_or_else(|| garbled("there is no status in it"))?;
     Ok((document, accounts))
@@ -174,6 +189,7 @@ fn same(before: &Accounts, now: &Accounts) -> bool {
                 (one, other) => one == other,
             };
             name == other_name
+                && one.rank == other.rank
                 && one.state == other.state
                 && one.token.is_some() == other.token.is_some()
                 && pin(one) == pin(other)
@@ -206,6 +222,7 @@ impl Account {
             failures: object.whole("failures").unwrap_or_default(),
             last_error: text("last_error"),
             last_refresh_at: text("last_refresh_at"),
+            rank: Rank::Other,
         })
     }
 
@@ -232,7 +249,11 @@ impl Account {
             "retrying" => YELLOW,
             _ => RED,
         };
-        vec![(harmless(name), BOLD), (harmless(&self.state), colour), token, (renewed, ""), (next, "")]
+        let name = match self.rank {
+            Rank::Default => format!("{} (default)", harmless(name)),
+            Rank::Other => harmless(name),
+        };
+        vec![(name, BOLD), (harmless(&self.state), colour), token, (renewed, ""), (next, "")]
     }
 
     /// What else a person should know.
