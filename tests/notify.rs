@@ -486,3 +486,35 @@ fn among_several_accounts_the_command_for_the_next_pin_names_its_own() {
         assert!(told["text"].as_str().is_some_and(|text| text.contains(command)), "{told}");
     }
 }
+
+/// The clock of the machine counts here, and trouble is called lasting after five minutes.
+#[test]
+#[ignore = "takes more than five minutes; .ci/run runs it beside other checks"]
+fn an_outage_that_outlasts_the_token_is_told_and_so_is_its_end() {
+    let lasting = Duration::from_secs(300);
+    let listener = Listener::open(&[]);
+    let stage = Stage::with_lifetime(Duration::from_secs(20))
+        .refresh("retry-initial = \"1s\"\nretry-max = \"5s\"")
+        .top_level(&format!("[notify]\nwebhook = \"{}\"", listener.url()));
+    let daemon = stage.start_authorized();
+    assert_eq!(listener.next().json()["event"], "pin-waiting");
+    assert_eq!(listener.next().json()["event"], "token-back");
+
+    stage.simulator.pause().expect("it stops listening");
+    let gone_at = Instant::now();
+    let told = listener.next_within(lasting + Duration::from_secs(20) + PATIENCE);
+    let json = told.json();
+    assert_eq!((&json["event"], &json["account"]), (&"token-lost".into(), &"home".into()));
+    assert!(told.at - gone_at >= lasting, "{:?}: a short outage is no news", told.at - gone_at);
+    let reason = json["reason"].as_str().expect("a reason");
+    assert!(reason.contains("refused"), "{reason}");
+    let text = json["text"].as_str().expect("a sentence");
+    assert!(text.contains("home: no living token") && text.contains(reason), "{text}");
+    assert_eq!(daemon.get("/token").status, 503);
+
+    stage.simulator.resume().expect("it listens again");
+    let json = listener.next().json();
+    assert_eq!((&json["event"], &json["reason"]), (&"token-back".into(), &Value::Null));
+    assert_eq!(daemon.get("/token").status, 200);
+    assert!(listener.is_silent(), "each is told once");
+}

@@ -17,7 +17,7 @@ use std::process::Command;
 use std::thread;
 
 use blocks::Block;
-use ecobee_simulator::Liveness;
+use ecobee_simulator::{CallKind, Liveness};
 use harness::{KEY, skipped};
 use home::{Home, Ran, run};
 
@@ -78,7 +78,7 @@ const RECIPES: &[(&str, &str, Fate)] = &[
     ("README.md", "import json", Program(&["python3"], "thermostats.py", Words(" 71.1 °F"))),
     (
         "README.md",
-        "const body = ",
+        "if (!process.env.ECOBEE_TOKEN)",
         Program(&["ecobee-token", "exec", "--", "node"], "thermostats.js", Words(" 71.1 °F")),
     ),
     ("README.md", "*/15 * * * * $HOME/bin/thermostats", Crontab),
@@ -335,4 +335,51 @@ fn a_newcomer_follows_the_recipes_and_moves_to_another_machine() {
     home.start_daemon("ecobee-tokend");
     judge(&home, "a token without a PIN", &shell(&home, "ecobee-token refresh", ""), Token);
     assert_eq!(home.simulator.truth().pins().len(), pins);
+}
+
+/// A PIN awaits its person: the usual state of things when a script first fails.
+#[test]
+fn without_a_token_the_scripts_say_what_to_do_and_call_nobody() {
+    let mut home = match Home::new() {
+        Ok(home) => home,
+        Err(why) => return skipped(&format!("the recipes without a token: {why}")),
+    };
+    home.put(".config/ecobee-tokend/home.key", KEY, 0o600);
+    home.put(".config/ecobee-tokend/config.toml", "[accounts.home]\napi-key-file = \"home.key\"\n", 0o600);
+    home.start_daemon("ecobee-tokend");
+    let pin = home.pin();
+    let blocks = blocks::all();
+    let text = |title: &str| {
+        let found =
+            blocks.iter().find(|block| block.document == "README.md" && block.title.starts_with(title));
+        found.unwrap_or_else(|| panic!("no block {title}")).text.clone()
+    };
+    let script = |name: &str, title: &str| home.put(name, &text(title), 0o755).display().to_string();
+    let (python, direct) =
+        (script("thermostats.py", "import json"), script("direct.py", "import http.client"));
+    let node = script("thermostats.js", "if (!process.env");
+    let sh = text("set -o pipefail");
+    for (words, says) in [
+        (&["python3", &python][..], pin.as_str()),
+        (&["python3", &direct], &pin),
+        (&["ecobee-token", "exec", "--", "node", &node], &pin),
+        (&["node", &node], "no token: start this with ecobee-token exec"),
+        // As a person tries it, line by line: the first failure is not the end.
+        (&["bash", "-uc", &sh], &pin),
+    ] {
+        if is_missing(
+            words.iter().find(|word| ["python3", "node", "bash"].contains(word)).expect("a program"),
+        ) {
+            continue;
+        }
+        let mut command = home.command(words);
+        command.env("ECOBEE_TOKEND_SOCKET", home.socket());
+        let ran = run(command, "");
+        assert!(!ran.status.success(), "{words:?}\n{ran:#?}");
+        let said = format!("{}{}", ran.stdout, ran.stderr);
+        assert!(said.contains(says) && !said.contains("Traceback"), "{words:?}\n{ran:#?}");
+        // What is no request to ecobee's liking is not among its calls; the daemon's refusals are 503.
+        assert!(!said.contains("returned error: 4"), "{words:?}\n{ran:#?}");
+    }
+    assert_eq!(home.simulator.calls_of(CallKind::Thermostat), []);
 }

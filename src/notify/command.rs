@@ -1,4 +1,7 @@
 //! A program of the user's choice. No shell is involved.
+//!
+//! It runs in a process group of its own, and one that takes too long is killed with its group. **A child that has made a
+//! session of its own (`setsid`) is not reached**: it wanted to live on. Where systemd runs the daemon, it ends with it.
 
 use std::fmt;
 use std::io;

@@ -106,7 +106,12 @@ impl Listener {
 
     /// The next thing that it is told.
     pub(crate) fn next(&self) -> Told {
-        self.told.recv_timeout(PATIENCE).expect("it is told something in time")
+        self.next_within(PATIENCE)
+    }
+
+    /// The next thing that it is told, which may take so long.
+    pub(crate) fn next_within(&self, patience: Duration) -> Told {
+        self.told.recv_timeout(patience).expect("it is told something in time")
     }
 
     /// Whether it has been told nothing more so far.

@@ -148,6 +148,19 @@ impl Home {
         daemon.wait().expect("it ends");
     }
 
+    /// Waits for the PIN on show.
+    pub(crate) fn pin(&self) -> String {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let shown = run(self.command(&["ecobee-token", "pin"]), "");
+            if let Some(pin) = shown.stdout.strip_prefix("enter PIN ") {
+                return pin.split(' ').next().unwrap_or_default().to_owned();
+            }
+            assert!(Instant::now() < deadline, "waited in vain for a PIN: {shown:?}");
+            thread::park_timeout(Duration::from_millis(10));
+        }
+    }
+
     /// Enters the PIN that was issued last, as soon as there is one.
     pub(crate) fn enter_pin(&self) {
         wait_for("a PIN", || self.simulator.approve(ecobee_simulator::Pin::LatestOf(KEY.into())).is_ok());

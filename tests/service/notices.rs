@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use ecobee_simulator::{Endpoint, Mood};
 
-use crate::harness::{Daemon, PATIENCE, Stage, skipped};
+use crate::harness::{Daemon, KEY, PATIENCE, Stage, skipped};
 
 const HOUR: Duration = Duration::from_secs(3600);
 
@@ -205,4 +205,23 @@ fn the_journal_gets_priorities_and_fields() {
         assert!(message.contains(&(name.to_owned(), value.to_owned())), "{name}={value} in {message:?}");
     }
     assert_eq!(daemon.log.all(), Vec::<String>::new(), "and nothing goes there twice");
+}
+
+#[test]
+fn a_stop_says_what_it_waits_for() {
+    let stage = Stage::with_lifetime(HOUR);
+    let daemon = stage.start();
+    daemon.pin("home");
+    // Nothing can be saved any more, not even by root.
+    let in_the_way = stage.state().join(".home.json.new");
+    fs::create_dir_all(in_the_way.join("folder")).expect("it is ours");
+    daemon.enter_pin(&stage.simulator, "home", KEY);
+    daemon.log.wait_for("the failure", |line| line.contains("in memory only"));
+    let log = daemon.log.clone();
+    daemon.signal("TERM");
+    let said = log.wait_for("what is awaited", |line| line.contains("stopping; "));
+    assert!(said.contains("stopping; the saving of what is new is awaited, for "), "{said}");
+    fs::remove_dir_all(in_the_way).expect("it is ours");
+    let (status, _) = daemon.ended();
+    assert!(status.success() && stage.stored("home").contains("refresh_token"));
 }

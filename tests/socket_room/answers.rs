@@ -161,6 +161,7 @@ fn the_status_shows_every_account_and_no_token() {
         response.json(),
         json!({
             "version": env!("CARGO_PKG_VERSION"),
+            "default_account": null,
             "accounts": {"cabin": awaiting_object(), "home": healthy_object()},
         })
     );
