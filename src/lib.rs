@@ -31,7 +31,7 @@
 //! - **Only ecobee's explicit refusals count against a refresh token**, and a counted-out one is still tried.
 //! - **At most one call to ecobee is in flight an account**; no client can cancel it.
 //! - **What `expires_in` says, the daemon keeps**: it never refreshes of its own accord before that.
-//! - **A secret is a [`secret::Secret`]** and has no way into a log line.
+//! - **A secret is a [`secret::Secret`]** and has no way into a log line; what is freed is wiped ([`memory`]).
 //!
 //! # What is deliberately absent
 //! - **No threads to speak of**: one loop serves all; only disk writes and name lookups leave it, for a moment.
@@ -50,6 +50,7 @@ pub mod ecobee;
 pub mod foreign;
 pub mod keeper;
 pub mod log;
+pub mod memory;
 pub mod metrics;
 pub mod notify;
 pub mod people;

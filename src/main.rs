@@ -1,5 +1,6 @@
 //! The daemon's command line: arguments → settings → run. The only place that exits.
 
+use std::alloc::System;
 use std::ffi::OsString;
 use std::fmt::{self, Write as _};
 use std::fs::{self, File};
@@ -12,12 +13,18 @@ use std::time::Duration;
 
 use ecobee_tokend::config::{self, ConfigError, Settings, Surroundings};
 use ecobee_tokend::log::{self, LogFormat};
+use ecobee_tokend::memory::{self, Locked};
 use ecobee_tokend::socket::SocketError;
 use ecobee_tokend::store::{Forgotten, Store};
 use ecobee_tokend::supervisor::{ImportError, Imported, Outline};
 use ecobee_tokend::{foreign, supervisor, systemd};
 use tokio::runtime::Runtime;
 use zeroize::Zeroizing;
+use zeroizing_alloc::ZeroAlloc;
+
+/// Wipes what is freed, whoever freed it: hyper, rustls and serde keep tokens in buffers that no [`Zeroizing`] reaches.
+#[global_allocator]
+static HEAP: ZeroAlloc<System> = ZeroAlloc(System);
 
 const USAGE: &str = "\
 Keeps ecobee's tokens fresh and lends them to local scripts over a Unix socket.
@@ -86,6 +93,9 @@ enum Deed {
 }
 
 fn main() -> ExitCode {
+    if let Err(error) = memory::forbid_core_files().and_then(|()| memory::forbid_core_files_of_children()) {
+        remark(&format!("core files cannot be forbidden: {error}"));
+    }
     match command() {
         Ok(command) => carry_out(command),
         Err(error) => {
@@ -334,10 +344,10 @@ fn forget(settings: &Settings, name: &str) -> ExitCode {
 }
 
 fn run(settings: Settings, inherited: Vec<OwnedFd>) -> ExitCode {
-    // No core file ever: it would hold the tokens.
-    if let Err(error) = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable)
-    {
-        tracing::warn!(%error, "core files cannot be forbidden");
+    match memory::lock() {
+        Ok(Locked::Yes) => {}
+        Ok(Locked::Limited) => tracing::debug!("the memory is not locked: LimitMEMLOCK= is not infinity"),
+        Err(error) => tracing::warn!(%error, "the memory cannot be locked"),
     }
     raise_descriptor_limit();
     let runtime = match runtime() {

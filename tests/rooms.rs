@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Each room, and the rooms whose words it may use. `main` and `supervisor` may know everybody.
-const ROOMS: [(&str, &[&str]); 16] = [
+const ROOMS: [(&str, &[&str]); 17] = [
     ("secret", &[]),
     ("keeper", &["secret"]),
     ("clock", &["keeper"]),
@@ -22,6 +22,7 @@ const ROOMS: [(&str, &[&str]); 16] = [
     ("signals", &[]),
     ("people", &[]),
     ("log", &["clock"]),
+    ("memory", &["secret"]),
 ];
 
 fn sources_of(room: &str) -> Vec<PathBuf> {

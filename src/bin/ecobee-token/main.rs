@@ -33,14 +33,24 @@ mod status;
 mod terminal;
 mod words;
 
+use std::alloc::System;
 use std::process::ExitCode;
+
+use ecobee_tokend::memory;
+use zeroizing_alloc::ZeroAlloc;
 
 use args::{Command, Deed};
 use daemon::Daemon;
 use door::Door;
 use failure::Failure;
 
+/// Wipes what is freed, whoever freed it.
+#[global_allocator]
+static HEAP: ZeroAlloc<System> = ZeroAlloc(System);
+
 fn main() -> ExitCode {
+    // Nothing comes of it where it fails but a core file, if this should crash.
+    let _ = memory::forbid_core_files();
     match args::read().and_then(carry_out) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => terminal::complain(&failure),
