@@ -137,6 +137,10 @@ impl Lender for Friend {
         Some(0)
     }
 
+    fn default_name(&self) -> Option<String> {
+        Some(ACCOUNTS[0].to_owned())
+    }
+
     fn account(&self, name: &str) -> Option<usize> {
         ACCOUNTS.iter().position(|known| *known == name)
     }
