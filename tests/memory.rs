@@ -112,7 +112,8 @@ fn search(daemon: &Daemon, sought: &[Sought<'_>]) -> (String, bool) {
         let all: usize = found.iter().map(|(count, _)| count).sum();
         let places: BTreeSet<&str> = found.iter().flat_map(|(_, places)| places).copied().collect();
         let places = places.into_iter().collect::<Vec<_>>().join(" ");
-        writeln!(table, "{what:<24} {:>2} of them {all:>3} copies  {places}", secrets.len()).expect("text grows");
+        writeln!(table, "{what:<24} {:>2} of them {all:>3} copies  {places}", secrets.len())
+            .expect("text grows");
         good &= found.iter().all(|(count, _)| copies.contains(count));
     }
     (table, good)
@@ -162,7 +163,10 @@ fn a_secret_that_is_replaced_leaves_the_memory() {
         if good {
             break table;
         }
-        assert!(Instant::now() < deadline, "more than belongs there, or nothing where something must be:\n{table}");
+        assert!(
+            Instant::now() < deadline,
+            "more than belongs there, or nothing where something must be:\n{table}"
+        );
         thread::park_timeout(Duration::from_millis(100));
     };
     println!("{table}");

@@ -432,36 +432,6 @@ fn the_clients_commands_are_found_where_they_are() {
     }
 }
 
-/// Rule 12, for the ecobee as for the API key: what a pretend one issued is of no use at the real one.
-#[test]
-fn rule_12_a_grant_belongs_to_the_ecobee_that_issued_it() {
-    let stage = Stage::with_lifetime(HOUR);
-    assert!(stage.start_authorized().stop().success());
-    let real = stage.stored("home");
-    let pretend = Stage::with_lifetime(HOUR);
-    let text = fs::read_to_string(stage.config()).expect("it was written");
-    let other = stage.folder.path().join("other.toml");
-    fs::write(&other, text.replace(&stage.simulator.url(), &pretend.simulator.url())).expect("it is ours");
-
-    let daemon = Daemon::launch(&other, stage.folder.path(), &stage.socket());
-    daemon.notified.wait_for("READY=1", |line| line == "READY=1");
-    daemon.enter_pin(&pretend.simulator, "home", harness::KEY);
-
-    let kept = fs::read_dir(stage.state())
-        .expect("the folder")
-        .filter_map(Result::ok)
-        .find(|entry| fs::read_to_string(entry.path()).is_ok_and(|text| text == real));
-    let kept = kept.expect("the grant is kept aside").path();
-    daemon.log.wait_for("where", |line| {
-        line.contains("another ecobee ([ecobee] url)") && line.contains(&kept.display().to_string())
-    });
-    assert!(daemon.stop().success());
-    fs::rename(kept, stage.state().join("home.json")).expect("it is ours");
-    let daemon = stage.start();
-    assert_eq!(daemon.get("/token").status, 200, "as the note says");
-    assert_eq!(stage.simulator.truth().pins().len(), 1);
-}
-
 #[test]
 fn rule_12_forget_of_a_misspelt_name_tells_which_there_are() {
     let stage = Stage::with_lifetime(HOUR).accounts(&["cabin", "home"]);

@@ -22,12 +22,6 @@ impl BaseUrl {
         Self("https://api.ecobee.com".to_owned())
     }
 
-    /// Whether it is the real one, however it is written.
-    pub fn is_the_real_one(&self) -> bool {
-        let host = self.0.parse::<Uri>().ok().and_then(|uri| uri.host().map(str::to_ascii_lowercase));
-        host.as_deref() == Some("api.ecobee.com")
-    }
-
     /// The address as text, ready for `/token` and the like to be put behind it.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -111,23 +105,4 @@ fn is_loopback(host: &str) -> bool {
     host.eq_ignore_ascii_case("localhost")
         || host.parse().is_ok_and(|address: Ipv4Addr| address.is_loopback())
         || bare.parse().is_ok_and(|address: Ipv6Addr| address.is_loopback())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::BaseUrl;
-
-    #[test]
-    fn the_real_ecobee_is_known_however_it_is_written() {
-        let is = |text: &str| text.parse::<BaseUrl>().expect("an address").is_the_real_one();
-        assert!(BaseUrl::ecobee().is_the_real_one());
-        for text in ["https://api.ecobee.com/", "https://API.ecobee.com", "https://api.ecobee.com:443"] {
-            assert!(is(text), "{text}");
-        }
-        for text in
-            ["http://127.0.0.1:8765", "https://api.ecobee.com.example", "https://proxy.lan/api.ecobee.com"]
-        {
-            assert!(!is(text), "{text}");
-        }
-    }
 }

@@ -23,7 +23,7 @@ use crate::secret::Secret;
 /// The version that is written, and the newest that is read.
 pub(super) const VERSION: u64 = 1;
 
-/// Which API key a grant belongs to, without the key, and whose ecobee it is.
+/// Which API key a grant belongs to, without the key.
 ///
 /// SHA-256 over a prefix of our own and the key, in hexadecimal. API keys are 32 random characters, so that a
 /// plain hash gives nothing away; the prefix keeps it from matching a hash of the key made elsewhere.
@@ -33,17 +33,9 @@ pub struct Fingerprint(String);
 impl Fingerprint {
     /// The fingerprint of an API key.
     pub fn of(key: &Secret) -> Self {
-        Self::of_parts(&[b"ecobee-tokend API key\0", key.expose().as_bytes()])
-    }
-
-    /// The fingerprint of an API key at another ecobee than the real one: a pretend one knows nothing of real grants.
-    pub fn elsewhere(key: &Secret, url: &str) -> Self {
-        Self::of_parts(&[b"ecobee-tokend API key\0", key.expose().as_bytes(), b"\0", url.as_bytes()])
-    }
-
-    fn of_parts(parts: &[&[u8]]) -> Self {
         let mut hash = Sha256::new();
-        parts.iter().for_each(|part| hash.update(part));
+        hash.update(b"ecobee-tokend API key\0");
+        hash.update(key.expose());
         Self(hash.finalize().iter().fold(String::new(), |mut text, byte| {
             let _ = write!(text, "{byte:02x}");
             text

@@ -166,7 +166,7 @@ pub enum Note {
         /// What is wrong with it.
         why: Flaw,
     },
-    /// The file was written under another API key, or for another ecobee.
+    /// The file was written under another API key.
     KeyChanged {
         /// Where it lay.
         from: PathBuf,
@@ -276,8 +276,8 @@ impl fmt::Display for Note {
             }
             Self::KeyChanged { from, kept_as } => write!(
                 f,
-                "{}: belongs to another API key, or to another ecobee ([ecobee] url); kept as {}, and not used; \
-                 should the old key or url come back, so may this file, under its old name",
+                "{}: belongs to another API key; kept as {}, and not used; \
+                 should the old key come back, so may this file, under its old name",
                 from.display(),
                 kept_as.display()
             ),

@@ -70,11 +70,7 @@ impl Fittings {
             let allowed = allowed(name, account, &mut warnings);
             let tenant = Tenant {
                 api_key: account.api_key.clone(),
-                fingerprint: if settings.ecobee.url.is_the_real_one() {
-                    Fingerprint::of(&account.api_key)
-                } else {
-                    Fingerprint::elsewhere(&account.api_key, settings.ecobee.url.as_str())
-                },
+                fingerprint: Fingerprint::of(&account.api_key),
                 scope: account.scope.clone(),
                 allowed,
             };

@@ -100,7 +100,7 @@ enum Tenure {
     Standing,
     /// The configuration has it no longer.
     Ending,
-    /// The configuration gives its name to this one, with another API key or another ecobee.
+    /// The configuration gives its name to this one, with another API key.
     Bequeathed(Box<Tenant>),
     /// The file of that one is being looked up, in the search of this number.
     HandingOver(u64),
@@ -498,9 +498,7 @@ impl House {
                 account.tenure = Tenure::Ending;
             }
             (Tenure::Standing, Some(tenant)) => {
-                let what =
-                    if tenant.api_key == account.api_key { "ecobee ([ecobee] url)" } else { "API key" };
-                tracing::info!(account = &*name, "{name}: has another {what} now");
+                tracing::info!(account = &*name, "{name}: has another API key now");
                 account.tenure = Tenure::Bequeathed(Box::new(tenant));
             }
             (_, Some(tenant)) => account.tenure = Tenure::Bequeathed(Box::new(tenant)),
@@ -574,10 +572,7 @@ impl House {
                 self.step(successor, Event::Started);
             }
             Err(why) => {
-                tracing::error!(
-                    account = &*name,
-                    "{name}: cannot be taken up as the new configuration has it: {why}"
-                );
+                tracing::error!(account = &*name, "{name}: cannot be taken up with its new API key: {why}");
                 account.tenure = Tenure::Stuck(why);
             }
         }

@@ -361,23 +361,17 @@ fn another_default_account_is_the_default() {
 }
 
 #[test]
-fn rule_12_another_address_of_ecobee_is_another_ecobee() {
+fn another_address_of_ecobee_is_used_from_the_next_call_on() {
     let stage = Stage::with_lifetime(HOUR);
     let daemon = stage.start_authorized();
-    let old = stage.stored("home");
     let next = Stage::with_lifetime(HOUR);
-    stage.simulator.clear_calls();
     rewrite(&stage, |text| text.replace(&stage.simulator.url(), &next.simulator.url()));
     reload(&daemon);
-
-    daemon
-        .log
-        .wait_for("a word about it", |line| line.contains("home: has another ecobee ([ecobee] url) now"));
-    daemon.enter_pin(&next.simulator, "home", KEY);
+    assert_eq!(next.simulator.calls(), [], "not before there is a reason");
+    stage.simulator.clear_calls();
+    daemon.post("/authorize", "");
+    assert_eq!(next.simulator.calls_of(CallKind::Authorize).len(), 1);
     assert_eq!(stage.simulator.calls(), []);
-    let kept = fs::read_dir(stage.state()).expect("the folder").filter_map(Result::ok);
-    let kept = kept.filter(|entry| fs::read_to_string(entry.path()).is_ok_and(|text| text == old));
-    assert_eq!(kept.count(), 1, "the old grant is kept aside");
 }
 
 #[test]

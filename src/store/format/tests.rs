@@ -269,16 +269,6 @@ fn the_fingerprint_of_a_key_never_changes() {
     assert_eq!(shown, FINGERPRINT_OF_KEY);
 }
 
-#[test]
-fn the_same_key_elsewhere_has_another_fingerprint_which_never_changes_either() {
-    let elsewhere = |url| Fingerprint::elsewhere(&Secret::new("key"), url);
-    assert_ne!(elsewhere("http://127.0.0.1:8765"), elsewhere("http://127.0.0.1:8766"));
-    assert_eq!(elsewhere("http://127.0.0.1:8765").0, FINGERPRINT_OF_KEY_ELSEWHERE);
-}
-
-/// `printf 'ecobee-tokend API key\0key\0http://127.0.0.1:8765' | sha256sum`
-const FINGERPRINT_OF_KEY_ELSEWHERE: &str = "cadaab8cc1bff49ab2c25d10b848532f77455e3af963fd7f705ae60c4550194a";
-
 /// `printf 'ecobee-tokend API key\0key' | sha256sum`
 const FINGERPRINT_OF_KEY: &str = "b11f3d12a4abb8a48cdbe5193ffd699f117dc482326249266eef832e0d1984f7";
 
