@@ -57,19 +57,19 @@ impl Proxies {
             None => Ok((None, String::new())),
             Some((variable, value)) => checked(variable, value).map(|value| (Some(variable), value)),
         };
-        let (all_named_by, all) = proxy(["all_proxy", "ALL_PROXY"])?;
-        let (https_named_by, https) = proxy(["https_proxy", "HTTPS_PROXY"])?;
-        let (http_named_by, http) = proxy(["http_proxy", "HTTP_PROXY"])?;
-        if all.is_empty() && https.is_empty() && http.is_empty() {
+        let all = proxy(["all_proxy", "ALL_PROXY"])?;
+        let https = proxy(["https_proxy", "HTTPS_PROXY"])?;
+        let http = proxy(["http_proxy", "HTTP_PROXY"])?;
+        if [&all, &https, &http].iter().all(|(_, value)| value.is_empty()) {
             return Ok(Self::none());
         }
         let without = value(["no_proxy", "NO_PROXY"]).map(|(_, value)| value).unwrap_or_default();
         let without = without.to_string_lossy().into_owned();
         Ok(Self(Some(Named {
-            matcher: Matcher::builder().all(all).https(https).http(http).no(without).build(),
-            https: https_named_by,
-            http: http_named_by,
-            all: all_named_by,
+            https: https.0,
+            http: http.0,
+            all: all.0,
+            matcher: Matcher::builder().all(all.1).https(https.1).http(http.1).no(without).build(),
         })))
     }
 

@@ -237,7 +237,7 @@ fn rule_1_a_refresh_of_a_token_that_was_dropped_in_doubt_is_marked_too() {
     world.reboot(secs(60));
     world.run_until_sent(Errand::Refresh);
     assert!(world.disk.record.grant.as_ref().is_some_and(|grant| grant.refresh_sent), "before it is sent");
-    world.run(world.ecobee.latency - ms(1));
+    world.run(world.ecobee.latency.saturating_sub(ms(1)));
     world.machine.synchronise();
     world.reboot(secs(10));
     assert_eq!(world.view().token, None, "ecobee has replaced it");

@@ -329,11 +329,10 @@ fn an_unsaved_mark_is_told_as_a_note_and_the_token_that_follows_as_what_it_is() 
     world.disk.broken = true;
     world.run_until_sent(Errand::Refresh);
     let told = |world: &World| {
-        let kind = |news: &News| match news {
-            News::NoteNotSaved(_) => Some("note"),
-            News::SaveFailed(_) => Some("loss"),
-            News::SaveRecovered => Some("saved"),
-            _ => None,
+        let kind = |news: &News| {
+            let note = matches!(news, News::NoteNotSaved(_)).then_some("note");
+            let loss = matches!(news, News::SaveFailed(_)).then_some("loss");
+            note.or(loss).or(matches!(news, News::SaveRecovered).then_some("saved"))
         };
         world.history.news().iter().filter_map(|(_, news)| kind(news)).collect::<Vec<_>>()
     };

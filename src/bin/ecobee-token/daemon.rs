@@ -202,7 +202,7 @@ impl Daemon {
         };
         match names.get(..NAMED).unwrap_or(&names) {
             [] => String::new(),
-            named => format!(" ({}{more})", named.join(", ")),
+            first => format!(" ({}{more})", first.join(", ")),
         }
     }
 
