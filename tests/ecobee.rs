@@ -268,6 +268,7 @@ async fn pages_and_empty_bodies_are_trouble_whatever_the_status() {
             "HTTP 500 with an HTML page",
         ),
         (json("522 Timed Out", ""), "HTTP 522 with an empty body"),
+        (json("200 OK", "busy"), "HTTP 200 with something that is not JSON"),
         (json("200 OK", "<html>login</html>"), "HTTP 200 with an HTML page"),
         (json("429 Too Many Requests", "{}"), "HTTP 429 without naming an error"),
         ("HTTP/1.1 204 No Content\r\n\r\n".to_owned(), "HTTP 204 with an empty body"),

@@ -7,6 +7,7 @@ use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::mpsc::channel;
 use std::thread;
 use std::time::Duration;
 
@@ -51,12 +52,7 @@ impl Authority {
 
     /// A server with a certificate of ours for `name`, valid between two years. It grants what it is asked for.
     fn server(&self, name: &str, years: (i32, i32)) -> SocketAddr {
-        self.server_that(name, years, |connection| {
-            let body = r#"{"access_token": "eyj"}"#;
-            let length = body.len();
-            // A client that distrusts us is gone by now.
-            let _ = write!(connection, "HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n{body}");
-        })
+        self.server_that(name, years, grant)
     }
 
     /// The same; `talk` gets each connection when its request has been read.
@@ -91,6 +87,13 @@ impl Authority {
             talk(&mut connection);
         })
     }
+}
+
+fn grant(connection: &mut Connection) {
+    let body = r#"{"access_token": "eyj"}"#;
+    let length = body.len();
+    // A client that distrusts us is gone by now.
+    let _ = write!(connection, "HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n{body}");
 }
 
 /// Gives each connection to `talk`.
@@ -177,6 +180,19 @@ async fn a_handshake_that_breaks_off_is_unsent() {
     let address = serve(drop);
     let outcome = refresh(address, Some(Authority::new("another").ca_file(""))).await;
     assert_unsent(outcome, &format!("no TLS with {address}: "), "");
+}
+
+#[tokio::test]
+async fn after_an_answer_the_server_gets_a_tls_farewell() {
+    let authority = Authority::new("ours");
+    let (tell, heard) = channel();
+    let address = authority.server_that(HERE, (2000, 4000), move |connection| {
+        grant(connection);
+        let _ = tell.send(connection.read(&mut [0]).map_err(|error| error.kind()));
+    });
+    let outcome = refresh(address, Some(authority.ca_file(""))).await;
+    assert!(matches!(outcome, Outcome::Granted(_)), "{outcome:?}");
+    assert_eq!(heard.recv_timeout(AMPLE), Ok(Ok(0)));
 }
 
 #[tokio::test]

@@ -240,19 +240,19 @@ fn reach_of(error: &(dyn Error + 'static)) -> Reach {
 }
 
 /// A connection that remembers whether anything was written to it. What fails in being written counts as written: a
-/// part of it may be under way.
-struct Watched<'a> {
-    stream: Stream,
+/// part of it may be under way. A request is one piece, so writing several at a time would gain nothing.
+struct Watched<'a, S> {
+    stream: S,
     sent: &'a AtomicBool,
 }
 
-impl Watched<'_> {
-    fn stream(&mut self) -> Pin<&mut Stream> {
+impl<S: Unpin> Watched<'_, S> {
+    fn stream(&mut self) -> Pin<&mut S> {
         Pin::new(&mut self.stream)
     }
 }
 
-impl Read for Watched<'_> {
+impl<S: Read + Unpin> Read for Watched<'_, S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -262,7 +262,7 @@ impl Read for Watched<'_> {
     }
 }
 
-impl Write for Watched<'_> {
+impl<S: Write + Unpin> Write for Watched<'_, S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -279,26 +279,33 @@ impl Write for Watched<'_> {
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.stream().poll_shutdown(context)
     }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        from: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        self.sent.store(true, Ordering::Relaxed);
-        self.stream().poll_write_vectored(context, from)
-    }
 }
 
 #[cfg(test)]
 mod tests {
-    use zeroize::Zeroizing;
+    use std::future::poll_fn;
 
-    use super::append;
+    use futures_util::FutureExt;
+    use hyper_util::rt::TokioIo;
+    use tokio::io::{AsyncReadExt, BufWriter, duplex};
+
+    use super::*;
+
+    /// TLS holds back what the socket would not take.
+    #[tokio::test]
+    async fn what_a_layer_below_holds_back_is_sent_when_hyper_asks_for_it() {
+        let (near, mut far) = duplex(64);
+        let sent = AtomicBool::new(false);
+        let mut watched = Watched { stream: TokioIo::new(BufWriter::new(near)), sent: &sent };
+        let written = poll_fn(|context| Pin::new(&mut watched).poll_write(context, b"POST")).await;
+        assert_eq!(written.expect("there is room"), 4);
+        assert!(sent.load(Ordering::Relaxed), "who knows what of it is under way");
+        let mut there = [0; 8];
+        assert!(far.read(&mut there).now_or_never().is_none(), "it is held back");
+        poll_fn(|context| Pin::new(&mut watched).poll_flush(context)).await.expect("there is room");
+        let arrived = far.read(&mut there).now_or_never().expect("it is there").expect("nothing is broken");
+        assert_eq!(there[..arrived], *b"POST");
+    }
 
     /// A vector that grows by itself leaves its former self behind unwiped. Left alone, it would make room for eight
     /// bytes at first, and for twice as many at the third.
