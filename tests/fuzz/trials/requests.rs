@@ -74,7 +74,7 @@ async fn converse(path: PathBuf, choice: u8, said: &[u8]) -> Vec<u8> {
             }
             tokio::task::yield_now().await;
         }
-        if choice % 2 == 0 {
+        if choice.is_multiple_of(2) {
             let _ = writer.shutdown().await;
         }
     };
@@ -179,12 +179,11 @@ impl Lender for Friend {
             Want::Token { min_ttl, .. } if min_ttl > Duration::from_secs(3000) => {
                 Answer::Problem(Problem::MinTtlTooLong { most: Duration::from_secs(3000) })
             }
-            Want::Token { .. } => token(),
             Want::Rejected { token: refused, .. } if refused.expose() == TOKEN => {
                 let retry_after = Duration::from_secs(30);
                 Answer::Problem(Problem::Unavailable { detail: "Not yet.".to_owned(), retry_after })
             }
-            Want::Rejected { .. } | Want::Refresh { .. } => token(),
+            Want::Token { .. } | Want::Rejected { .. } | Want::Refresh { .. } => token(),
             Want::Authorize => Answer::Pin(pin()),
         };
         if ask.wait.is_some() {
