@@ -89,7 +89,7 @@ fn occurrences(bytes: &[u8], piece: &[u8]) -> usize {
 /// Three pieces of the last run of characters that no encoding changes: of a JWT it is the signature, which is all chance.
 fn pieces(secret: &str) -> [&str; 3] {
     let unreserved = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
-    let runs = secret.split(|c| !unreserved(c)).filter(|run| run.len() >= PIECE);
+    let mut runs = secret.split(|c| !unreserved(c)).filter(|run| run.len() >= PIECE);
     let last = runs.next_back().expect("a run of such characters");
     let end = last.len() - PIECE;
     [0, end / 2, end].map(|from| &last[from..from + PIECE])
