@@ -1,18 +1,22 @@
 //! The token file: load, save atomically, move a broken one aside.
 //!
 //! ```text
-//! Record ──encode──▶ bytes ──replace──▶ DIR/NAME.json        format.rs: what the bytes say
-//! Record ◀─decode─── bytes ◀───read──── DIR/NAME.json        file.rs: bytes on the disk, whole or not at all
-//!    ▲                                  DIR/lock             folder.rs: the folder and its lock
-//!    └── passage.rs: moments of another boot                 words.rs: errors and notes
+//! Record ──encode──▶ bytes ──wrap──▶ bytes ──replace──▶ DIR/NAME.json    format.rs: what the bytes say
+//! Record ◀─decode─── bytes ◀─open─── bytes ◀───read──── DIR/NAME.json    envelope.rs: encrypted, or as they are
+//!    ▲                                                  DIR/lock         key.rs: the keys and the cipher
+//!    │                                                                   file.rs: on the disk, whole or not at all
+//!    └── passage.rs: moments of another boot                             folder.rs: the folder and its lock
+//!                                                                        words.rs: errors and notes
 //! ```
 //!
 //! **Nothing is ever lost to a save**: the new bytes are on the disk before they get the file's name.
 //! **Nothing is ever overwritten unread**: what cannot be used is moved aside or left alone.
+//! **What a start reads it leaves as a save would**: where a key is new, or has gone, whatever can be opened is written
+//! anew, in one step a file. What no key opens is left alone.
 //! **Disk work is [`Store::fetch`], [`Image::write`] and [`Store::forget`]**, which may run on any thread; what
 //! stands between the keeper's record and those bytes never waits.
 //!
-//! A file holds one account:
+//! A file holds one account, in the clear or inside of an envelope (`store/envelope.rs`):
 //!
 //! ```json
 //! {
@@ -38,12 +42,15 @@
 //! All `…_at_ms` are milliseconds of the boot clock that `clock` names; `clock` is when the file was written. What
 //! may be absent is `null`.
 
+mod envelope;
 mod file;
 mod folder;
 mod format;
+mod key;
 mod passage;
 mod words;
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -52,17 +59,20 @@ use zeroize::Zeroizing;
 
 use crate::clock::Reading;
 use crate::keeper::Record;
-use file::{AccountFile, Aside, Found};
-use folder::Folder;
+use envelope::Opened;
+use file::{AccountFile, Aside, Called, Found, called};
+use folder::{Folder, Held};
 use format::{Content, Misfit};
 
 pub use format::Fingerprint;
+pub use key::{Form, Key, KeyId, Keys};
 pub use words::{Doing, Doubt, Flaw, Note, StoreError};
 
 /// A folder of account files that is ours: locked until the last clone and the last [`Image`] are gone.
 #[derive(Clone)]
 pub struct Store {
     folder: Arc<Folder>,
+    keys: Arc<Keys>,
 }
 
 /// What was stored of an account, on the clock of this boot.
@@ -85,6 +95,7 @@ pub struct Fetched {
 #[must_use = "an image that is not written saves nothing"]
 pub struct Image {
     folder: Arc<Folder>,
+    keys: Arc<Keys>,
     account: String,
     number: u64,
     bytes: Zeroizing<Vec<u8>>,
@@ -100,12 +111,18 @@ pub enum Forgotten {
 }
 
 impl Store {
-    /// Makes the folder (mode 0700, with its parents) if there is none, and locks it.
+    /// Makes the folder (mode 0700, with its parents) if there is none, and locks it. Its files are not encrypted.
     ///
     /// A second one for the same folder, in this process or another, gets [`StoreError::Locked`].
     pub fn open(directory: &Path) -> Result<(Self, Vec<Note>), StoreError> {
+        Self::open_with(directory, Keys::default())
+    }
+
+    /// The same with keys: files are encrypted with today's, and those that are not, or are with the previous one, are
+    /// once they are read.
+    pub fn open_with(directory: &Path, keys: Keys) -> Result<(Self, Vec<Note>), StoreError> {
         let (folder, notes) = Folder::open(directory)?;
-        Ok((Self { folder: Arc::new(folder) }, notes))
+        Ok((Self { folder: Arc::new(folder), keys: Arc::new(keys) }, notes))
     }
 
     /// Reads an account's file and brings its record onto the clock of this boot. Blocks: at a start that is
@@ -119,49 +136,188 @@ impl Store {
     /// What cannot be used (broken, or of another API key) is moved aside, with a note; it is no error. An error
     /// is a file that this program may not or must not touch; it is left as it is.
     pub fn fetch(&self, account: &str, key: &Fingerprint, now: &Reading) -> Result<Fetched, StoreError> {
+        self.fetch_of(account, Some(key), now)
+    }
+
+    /// The same for the account's own API key, whichever that is, if none is given.
+    fn fetch_of(
+        &self,
+        account: &str,
+        key: Option<&Fingerprint>,
+        now: &Reading,
+    ) -> Result<Fetched, StoreError> {
         let file = AccountFile::new(&self.folder.path, account)?;
-        let _alone = self.folder.hold();
+        let mut held = self.folder.hold();
         let date = date(now);
         let mut notes = Vec::new();
-        let found = file.read(&mut notes)?;
-        let mut content = match judge(&found, &file.path, account, key)? {
+        // Both are looked at before either is touched: what must be left alone is left with all that lies around it.
+        let verdict = judge(file.read(&mut notes)?, &file.path, account, key, &self.keys)?;
+        let leftover = judge(file.read_leftover()?, &file.temporary, account, key, &self.keys)?;
+        let mut good = match verdict {
             Verdict::Nothing => None,
-            Verdict::Good(content) => Some(*content),
+            Verdict::Good(content, opened) => Some((content, opened)),
             Verdict::Flawed(why) => {
                 let to = file.move_aside(Aside::Broken, &date)?;
                 notes.push(Note::MovedAside { from: file.path.clone(), to, why });
                 None
             }
-            Verdict::OtherKey => {
+            Verdict::OtherKey(opened) => {
                 let kept_as = file.move_aside(Aside::OtherKey, &date)?;
+                notes.extend(self.reform(&AccountFile::at(kept_as.clone()), opened, account, &mut held));
                 notes.push(Note::KeyChanged { from: file.path.clone(), kept_as });
                 None
             }
         };
         // A save that was cut off (by a kill, a power cut) may have written all of its temporary file. That is
         // always the newer one, and may hold the only refresh token that still works.
-        match judge(&file.read_leftover()?, &file.temporary, account, key)? {
+        let leftover = match (leftover, &good) {
+            (Verdict::Good(newer, opened), Some((content, _))) if !newer.shares_key_with(content) => {
+                Verdict::OtherKey(opened)
+            }
+            (leftover, _) => leftover,
+        };
+        let mut settled = true;
+        match leftover {
             Verdict::Nothing => {}
-            Verdict::Good(newer) => {
-                content = Some(*newer);
+            Verdict::Good(newer, opened) => {
+                good = Some((newer, opened));
                 // Should it fail, the next save does it: what counts now is that the content is known.
-                if file.finish_save().is_ok() {
+                settled = file.finish_save().is_ok();
+                if settled {
                     notes.push(Note::SaveFinished { path: file.path.clone() });
                 }
             }
             Verdict::Flawed(_) => file.discard_leftover(),
-            Verdict::OtherKey => {
+            Verdict::OtherKey(opened) => {
                 let kept_as = file.move_leftover_aside(Aside::OtherKey, &date)?;
+                notes.extend(self.reform(&AccountFile::at(kept_as.clone()), opened, account, &mut held));
                 notes.push(Note::KeyChanged { from: file.path.clone(), kept_as });
             }
         }
+        let content = good.map(|(content, opened)| {
+            if settled {
+                notes.extend(self.reform(&file, opened, account, &mut held));
+            } else {
+                // Its content is in the temporary file alone, which is no place to write to.
+                held.behind |= opened.form != self.keys.form();
+            }
+            *content
+        });
         Ok(Fetched { account: file, content, notes })
+    }
+
+    /// Writes a file anew, if it is not in the form that a save would give it. Where that fails it is told, and keeps
+    /// nobody from the content.
+    fn reform(&self, file: &AccountFile, opened: Opened, account: &str, held: &mut Held) -> Option<Note> {
+        let Opened { plain, form, .. } = opened;
+        if form == self.keys.form() {
+            return None;
+        }
+        let path = file.path.clone();
+        let replaced = wrap(file, plain, account, &self.keys).and_then(|bytes| file.replace(&bytes));
+        Some(match (replaced, form, self.keys.form()) {
+            (Err(error), ..) => {
+                held.behind = true;
+                Note::FormLeft { form, why: error.to_string() }
+            }
+            (Ok(()), _, Form::Plain) => Note::Unsealed { path },
+            (Ok(()), Form::Plain, Form::Sealed(with)) => Note::Sealed { path, with },
+            (Ok(()), Form::Sealed(_), Form::Sealed(with)) => Note::Rotated { path, with },
+        })
+    }
+
+    /// Brings the rest of the folder into the form that a save would give it: the files of accounts that are not
+    /// `in_use`, and what was moved aside. Without any key there is nothing to do.
+    ///
+    /// For a start, once the accounts in use are loaded. Blocks, and calls `between` between two files.
+    pub fn tidy(&self, in_use: impl Fn(&str) -> bool, now: &Reading, mut between: impl FnMut()) -> Vec<Note> {
+        if self.keys.ids().is_empty() {
+            return Vec::new();
+        }
+        let mut notes = Vec::new();
+        let accounts: BTreeSet<String> = self
+            .names()
+            .filter_map(|name| match called(&name) {
+                Called::Account(account) => Some(account),
+                Called::Aside | Called::AsideLeftover | Called::Strange => None,
+            })
+            .filter(|account| !in_use(account))
+            .collect();
+        for account in accounts {
+            between();
+            match self.fetch_of(&account, None, now) {
+                Ok(fetched) => notes.extend(fetched.notes),
+                Err(error) => notes.push(Note::LeftAlone { why: error.to_string() }),
+            }
+        }
+        for name in self.names() {
+            between();
+            match called(&name) {
+                Called::Aside => notes.extend(self.reform_aside(&name)),
+                Called::AsideLeftover => file::discard(&self.folder.path.join(&name)),
+                Called::Account(_) | Called::Strange => {}
+            }
+        }
+        if let Some(previous) = self.keys.previous()
+            && !self.folder.hold().behind
+        {
+            notes.push(Note::PreviousKeyIdle { key: previous.id() });
+        }
+        notes
+    }
+
+    /// The same for a file that was moved aside.
+    fn reform_aside(&self, name: &str) -> Vec<Note> {
+        let mut held = self.folder.hold();
+        let file = AccountFile::at(self.folder.path.join(name));
+        let mut notes = Vec::new();
+        let found = match file.read(&mut notes) {
+            Ok(found) => found,
+            Err(error) => {
+                notes.push(Note::LeftAlone { why: error.to_string() });
+                return notes;
+            }
+        };
+        let opened = match found {
+            Found::Nothing => return notes,
+            Found::Flawed(flaw) => Err(Misfit::Flawed(flaw)),
+            Found::Bytes(bytes) => envelope::open(bytes, &self.keys),
+        };
+        let owned = opened.and_then(|opened| {
+            // What was sealed says whose it is; what is plain must be whole to be believed.
+            let account = match &opened.sealed_for {
+                Some(account) => account.clone(),
+                None => format::parse(&opened.plain)?.account().to_owned(),
+            };
+            Ok((opened, account))
+        });
+        match owned {
+            Ok((opened, account)) => notes.extend(self.reform(&file, opened, &account, &mut held)),
+            // It tells nobody anything.
+            Err(Misfit::Flawed(Flaw::Altered { .. })) => {}
+            Err(Misfit::Flawed(_)) if self.keys.form() == Form::Plain => {}
+            Err(Misfit::Flawed(_)) => notes.push(Note::LeftPlain { path: file.path }),
+            Err(Misfit::Newer(found)) => notes.push(left_alone(newer(&file.path, found))),
+            Err(Misfit::Sealed(with)) => notes.push(left_alone(sealed(&file.path, with, &self.keys))),
+        }
+        notes
+    }
+
+    /// What lies in the folder. If it cannot be listed, nothing: that keeps no daemon from serving.
+    fn names(&self) -> impl Iterator<Item = String> {
+        let names: BTreeSet<String> = std::fs::read_dir(&self.folder.path)
+            .into_iter()
+            .flatten()
+            .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
+            .collect();
+        names.into_iter()
     }
 
     /// The bytes of a record, ready to be written. Never waits, so it is for the loop.
     pub fn encode(&self, account: &str, key: &Fingerprint, record: &Record, now: &Reading) -> Image {
         Image {
             folder: Arc::clone(&self.folder),
+            keys: Arc::clone(&self.keys),
             account: account.to_owned(),
             number: self.folder.next_image(),
             bytes: format::encode(account, key, record, now),
@@ -223,7 +379,7 @@ impl Image {
             return Ok(());
         }
         held.assure(directory)?;
-        file.replace(&self.bytes)?;
+        file.replace(&wrap(&file, self.bytes, &self.account, &self.keys)?)?;
         held.saved(&self.account, self.number);
         Ok(())
     }
@@ -239,28 +395,85 @@ pub fn stored_in(directory: &Path) -> std::io::Result<Vec<String>> {
     Ok(names)
 }
 
+/// What would keep a start from using the files of these accounts: it would end with exit status 73. Nothing is locked,
+/// made or changed; what may not be read by this user is passed over.
+pub fn refusals<'a>(
+    directory: &Path,
+    keys: &Keys,
+    accounts: impl IntoIterator<Item = &'a str>,
+) -> Vec<StoreError> {
+    let mut refusals = Vec::new();
+    for account in accounts {
+        let Ok(file) = AccountFile::new(directory, account) else { continue };
+        let Ok([found, leftover]) = file.look() else { continue };
+        let verdicts = [(found, &file.path), (leftover, &file.temporary)]
+            .map(|(found, path)| judge(found, path, account, None, keys));
+        refusals.extend(verdicts.into_iter().filter_map(Result::err));
+    }
+    refusals
+}
+
 /// What is to become of a file.
 enum Verdict {
     Nothing,
-    Good(Box<Content>),
+    Good(Box<Content>, Opened),
     Flawed(Flaw),
-    OtherKey,
+    OtherKey(Opened),
 }
 
-fn judge(found: &Found, path: &Path, account: &str, key: &Fingerprint) -> Result<Verdict, StoreError> {
+fn judge(
+    found: Found,
+    path: &Path,
+    account: &str,
+    key: Option<&Fingerprint>,
+    keys: &Keys,
+) -> Result<Verdict, StoreError> {
     let bytes = match found {
         Found::Nothing => return Ok(Verdict::Nothing),
-        Found::Flawed(flaw) => return Ok(Verdict::Flawed(*flaw)),
+        Found::Flawed(flaw) => return Ok(Verdict::Flawed(flaw)),
         Found::Bytes(bytes) => bytes,
     };
-    match format::decode(bytes, account, key) {
-        Ok(content) => Ok(Verdict::Good(Box::new(content))),
-        Err(Misfit::Flawed(flaw)) => Ok(Verdict::Flawed(flaw)),
-        Err(Misfit::OtherKey) => Ok(Verdict::OtherKey),
-        Err(Misfit::Newer(found)) => {
-            Err(StoreError::Newer { path: path.to_owned(), found, ours: format::VERSION })
+    let read = envelope::open(bytes, keys).and_then(|opened| {
+        if let Some(other) = opened.sealed_for.as_deref().filter(|&other| other != account) {
+            return Err(Misfit::Flawed(Flaw::SealedFor { account: other.to_owned() }));
         }
+        Ok((Box::new(format::decode(&opened.plain, account)?), opened))
+    });
+    match read {
+        Ok((content, opened)) if key.is_none_or(|key| content.is_of(key)) => {
+            Ok(Verdict::Good(content, opened))
+        }
+        Ok((_, opened)) => Ok(Verdict::OtherKey(opened)),
+        Err(Misfit::Flawed(flaw)) => Ok(Verdict::Flawed(flaw)),
+        Err(Misfit::Newer(found)) => Err(newer(path, found)),
+        Err(Misfit::Sealed(with)) => Err(sealed(path, with, keys)),
     }
+}
+
+fn newer(path: &Path, found: u64) -> StoreError {
+    StoreError::Newer { path: path.to_owned(), found, ours: envelope::VERSION }
+}
+
+fn sealed(path: &Path, with: KeyId, keys: &Keys) -> StoreError {
+    StoreError::Sealed { path: path.to_owned(), with, keys: keys.ids() }
+}
+
+fn left_alone(error: StoreError) -> Note {
+    Note::LeftAlone { why: error.to_string() }
+}
+
+/// The bytes for the disk.
+fn wrap(
+    file: &AccountFile,
+    plain: Zeroizing<Vec<u8>>,
+    account: &str,
+    keys: &Keys,
+) -> Result<Zeroizing<Vec<u8>>, StoreError> {
+    envelope::wrap(plain, account, keys.today()).map_err(|error| StoreError::Refused {
+        path: file.path.clone(),
+        doing: Doing::Seal,
+        error,
+    })
 }
 
 /// The date in the name of a file that is moved aside: UTC, without the colons that some tools stumble over.

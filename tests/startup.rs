@@ -176,7 +176,7 @@ fn rule_14_a_store_file_of_a_newer_version_is_left_alone() {
     let stage = Stage::with_lifetime(HOUR);
     stage.start_authorized().kill();
     let file = stage.state().join("home.json");
-    let newer = stage.stored("home").replacen("\"version\": 1", "\"version\": 2", 1);
+    let newer = stage.stored("home").replacen("\"version\": 1", "\"version\": 3", 1);
     assert_ne!(newer, stage.stored("home"));
     fs::write(&file, &newer).expect("it is ours");
 
@@ -293,7 +293,7 @@ fn what_this_machine_does_not_have_is_found_by_check_config_too() {
     for (section, wanted) in [
         ("[ecobee]\nca-file = \"nowhere.pem\"\n", "nowhere.pem"),
         ("[socket]\ngroup = \"no-such-group\"\n", "socket.group"),
-        ("[store]\nkey-file = \"store.key\"\n", "not built yet"),
+        ("[store]\nkey-file = \"store.key\"\n", "store.key does not exist; wanted a key of 32"),
     ] {
         let path = stage.folder.path().join("machine.toml");
         fs::write(&path, section).expect("it is ours");

@@ -20,6 +20,8 @@ use tempfile::TempDir;
 
 #[path = "store/disks.rs"]
 mod disks;
+#[path = "store/sealed.rs"]
+mod sealed;
 
 /// 2026-05-28T20:26:40Z, an hour after boot.
 fn now() -> Reading {
@@ -123,7 +125,7 @@ fn moved_aside(folder: &Path) -> (PathBuf, Flaw) {
         [Note::MovedAside { from, to, why }] => {
             assert_eq!(from, &folder.join("home.json"));
             assert!(!from.exists());
-            (to.clone(), *why)
+            (to.clone(), why.clone())
         }
         other => panic!("{other:?}"),
     }
@@ -460,13 +462,13 @@ fn a_folder_in_the_way_of_a_save_is_told_as_such() {
 fn a_file_of_a_newer_version_is_left_alone() {
     let folder = folder();
     let path = folder.path().join("home.json");
-    let text = r#"{"version": 2, "account": {"name": "home"}}"#;
+    let text = r#"{"version": 3, "account": {"name": "home"}}"#;
     put(&path, text);
     let store = open(folder.path());
     let error = store.load("home", &key(), &now()).expect_err("too new");
     assert_eq!(error.exit_status(), 73);
     assert!(
-        error.to_string().contains("(version 2, this one knows up to 1), left alone; install"),
+        error.to_string().contains("(version 3, this one knows up to 2), left alone; install"),
         "{error}"
     );
     assert_eq!(fs::read_to_string(&path).expect("read"), text);

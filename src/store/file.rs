@@ -12,8 +12,8 @@ use zeroize::Zeroizing;
 
 use super::words::{Doing, Flaw, Note, StoreError};
 
-/// No file that we write comes near it.
-const LARGEST: u64 = 1 << 20;
+/// What is longer is not even looked into: a sealed file is twice as long as a plain one.
+const LARGEST: u64 = 4 << 20;
 
 /// Only the daemon's user may read and write.
 const PRIVATE: u32 = 0o600;
@@ -36,7 +36,56 @@ pub(super) enum Aside {
     Replaced,
 }
 
-/// The file of one account, and the temporary one that is to take its place.
+/// What is done about a file that others can read.
+#[derive(Clone, Copy)]
+enum Rights {
+    Mended,
+    LeftAlone,
+}
+
+/// What a file is called that was moved aside: `NAME.json` and one of these, and a date.
+const ASIDES: [&str; 3] = [".broken-", ".other-key-", ".replaced-"];
+
+/// What the name of a file in the folder says of it.
+pub(super) enum Called {
+    /// It is this account's, or a save of this account that was cut off.
+    Account(String),
+    /// It was moved aside.
+    Aside,
+    /// It was to take the place of one that was moved aside, and is a copy of it.
+    AsideLeftover,
+    /// It is none of ours.
+    Strange,
+}
+
+/// What the name of a file in the folder says of it.
+pub(super) fn called(name: &str) -> Called {
+    let (plain, leftover) = match name.strip_prefix('.').and_then(|rest| rest.strip_suffix(".new")) {
+        Some(inner) => (inner, true),
+        None => (name, false),
+    };
+    match plain.split_once(".json") {
+        Some((account, "")) if is_account(account) => Called::Account(account.to_owned()),
+        Some((account, rest))
+            if is_account(account) && ASIDES.iter().any(|aside| rest.starts_with(aside)) =>
+        {
+            if leftover {
+                Called::AsideLeftover
+            } else {
+                Called::Aside
+            }
+        }
+        Some(_) | None => Called::Strange,
+    }
+}
+
+/// The configuration checks names too, but `forget` is given names that no configuration has.
+pub(super) fn is_account(name: &str) -> bool {
+    let fits = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    (1..=32).contains(&name.len()) && name.bytes().all(fits)
+}
+
+/// The file of one account, or one that was moved aside, and the temporary one that is to take its place.
 pub(super) struct AccountFile {
     pub(super) path: PathBuf,
     pub(super) temporary: PathBuf,
@@ -45,26 +94,37 @@ pub(super) struct AccountFile {
 impl AccountFile {
     /// The files of this account, which need not exist.
     pub(super) fn new(directory: &Path, account: &str) -> Result<Self, StoreError> {
-        // The configuration checks names too, but `forget` is given names that no configuration has.
-        let fits = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
-        if account.is_empty() || account.len() > 32 || !account.bytes().all(fits) {
-            return Err(StoreError::Name { account: account.to_owned() });
+        if is_account(account) {
+            Ok(Self::at(directory.join(format!("{account}.json"))))
+        } else {
+            Err(StoreError::Name { account: account.to_owned() })
         }
-        Ok(Self {
-            path: directory.join(format!("{account}.json")),
-            // No account's name has a dot, so this is no other account's file.
-            temporary: directory.join(format!(".{account}.json.new")),
-        })
+    }
+
+    /// The file at this path, whatever it is.
+    pub(super) fn at(path: PathBuf) -> Self {
+        // No account's name has a dot, so the temporary file is no other account's file.
+        let mut name = OsString::from(".");
+        name.push(path.file_name().unwrap_or_default());
+        name.push(".new");
+        Self { temporary: path.with_file_name(name), path }
     }
 
     /// What the file holds.
     pub(super) fn read(&self, notes: &mut Vec<Note>) -> Result<Found, StoreError> {
-        read(&self.path, notes).map_err(|error| self.refused(Doing::Read, error))
+        read(&self.path, Rights::Mended, notes).map_err(|error| self.refused(Doing::Read, error))
     }
 
     /// What a save that was cut off has left.
     pub(super) fn read_leftover(&self) -> Result<Found, StoreError> {
-        read(&self.temporary, &mut Vec::new()).map_err(|error| self.refused(Doing::Read, error))
+        read(&self.temporary, Rights::Mended, &mut Vec::new())
+            .map_err(|error| self.refused(Doing::Read, error))
+    }
+
+    /// What both hold, and not a bit of them is changed for it, the rights on them included.
+    pub(super) fn look(&self) -> io::Result<[Found; 2]> {
+        let look = |path| read(path, Rights::LeftAlone, &mut Vec::new());
+        Ok([look(&self.path)?, look(&self.temporary)?])
     }
 
     /// Puts the bytes in the place of whatever was there. Whoever looks, whenever, after whatever power cut,
@@ -105,7 +165,7 @@ impl AccountFile {
 
     /// Removes the temporary file. Should that fail, the next save tries again, and says so.
     pub(super) fn discard_leftover(&self) {
-        let _ = fs::remove_file(&self.temporary);
+        discard(&self.temporary);
     }
 
     /// Gives the file another name, never that of anything there is, and says which.
@@ -139,7 +199,12 @@ impl AccountFile {
     }
 }
 
-fn read(path: &Path, notes: &mut Vec<Note>) -> io::Result<Found> {
+/// Removes a file that nobody needs, if that can be done.
+pub(super) fn discard(path: &Path) {
+    let _ = fs::remove_file(path);
+}
+
+fn read(path: &Path, rights: Rights, notes: &mut Vec<Note>) -> io::Result<Found> {
     // Without NONBLOCK the opening of a pipe would wait for someone to write to it.
     let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY;
     let mut file = match OpenOptions::new().read(true).custom_flags(flags.bits().cast_signed()).open(path) {
@@ -157,7 +222,10 @@ fn read(path: &Path, notes: &mut Vec<Note>) -> io::Result<Found> {
     if !about.is_file() {
         return Ok(Found::Flawed(Flaw::NotAFile));
     }
-    notes.extend(close_to_others(path, &file, &about));
+    match rights {
+        Rights::Mended => notes.extend(close_to_others(path, &file, &about)),
+        Rights::LeftAlone => {}
+    }
     // A vector that grows leaves its former self behind unwiped, and one without room to spare is read to
     // the end by way of a small buffer that nobody wipes: hence 64 bytes more than there are.
     let length = usize::try_from(about.len().min(LARGEST)).unwrap_or_default();
@@ -212,10 +280,11 @@ pub(super) fn make_private(file: &File, path: &Path) -> io::Result<()> {
 
 fn move_aside(from: &Path, beside: &Path, why: Aside, date: &str) -> io::Result<PathBuf> {
     let mut first = OsString::from(beside);
+    let [broken, other_key, replaced] = ASIDES;
     first.push(match why {
-        Aside::Broken => ".broken-",
-        Aside::OtherKey => ".other-key-",
-        Aside::Replaced => ".replaced-",
+        Aside::Broken => broken,
+        Aside::OtherKey => other_key,
+        Aside::Replaced => replaced,
     });
     first.push(date);
     let mut to = PathBuf::from(&first);

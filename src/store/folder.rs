@@ -29,13 +29,15 @@ pub(super) struct Held {
     lock: File,
     /// The number of the newest image of each account that has reached the disk.
     saved: BTreeMap<String, u64>,
+    /// Whether a file that was read could not be brought into the form that a save would give it.
+    pub(super) behind: bool,
 }
 
 impl Folder {
     /// Makes the folder if there is none, and locks it.
     pub(super) fn open(path: &Path) -> Result<(Self, Vec<Note>), StoreError> {
         let notes = prepare(path)?.into_iter().collect();
-        let held = Held { lock: lock(path)?, saved: BTreeMap::new() };
+        let held = Held { lock: lock(path)?, saved: BTreeMap::new(), behind: false };
         Ok((Self { path: path.to_owned(), held: Mutex::new(held), images: AtomicU64::new(0) }, notes))
     }
 

@@ -1,4 +1,4 @@
-//! Record to bytes and back: JSON, version 1. Knows no file.
+//! Record to bytes and back: JSON, version 1. Knows no file, and no key but the API key's fingerprint.
 //!
 //! A member may be added within a version: unknown ones are ignored. One whose absence or meaning would mislead
 //! this program needs the next version, which this program then leaves alone.
@@ -14,13 +14,14 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
+use super::key::KeyId;
 use super::passage::{Passage, Written};
 use super::words::{Doubt, Flaw};
 use crate::clock::Reading;
 use crate::keeper::{AccessToken, Moment, Record, StoredAccess, StoredGrant, StoredPin, Tidings};
 use crate::secret::Secret;
 
-/// The version that is written, and the newest that is read.
+/// The version of a plain file.
 pub(super) const VERSION: u64 = 1;
 
 /// Which API key a grant belongs to, without the key.
@@ -121,15 +122,15 @@ impl<'de> Deserialize<'de> for Kept {
     }
 }
 
-/// Why bytes are not a record for this account and key.
+/// Why bytes are not a record for this account.
 #[derive(Debug)]
 pub(super) enum Misfit {
     /// Nobody can use them.
     Flawed(Flaw),
     /// A newer version of this program can: this is its number.
     Newer(u64),
-    /// They belong to another API key.
-    OtherKey,
+    /// They are encrypted with a key that is not here.
+    Sealed(KeyId),
 }
 
 /// The bytes of a record. They are wiped when dropped, and nothing else holds a copy.
@@ -154,8 +155,22 @@ pub(super) fn encode(account: &str, key: &Fingerprint, record: &Record, now: &Re
     bytes
 }
 
-/// What the bytes say, if they are whole and belong to this account and key.
-pub(super) fn decode(bytes: &[u8], account: &str, key: &Fingerprint) -> Result<Content, Misfit> {
+/// What the bytes say, if they are whole and belong to this account.
+pub(super) fn decode(bytes: &[u8], account: &str) -> Result<Content, Misfit> {
+    let content = parse(bytes)?;
+    if content.account == account { Ok(content) } else { Err(Misfit::Flawed(Flaw::OtherAccount)) }
+}
+
+/// What the bytes say, if they are whole, whosever they are.
+pub(super) fn parse(bytes: &[u8]) -> Result<Content, Misfit> {
+    match version_of(bytes)? {
+        VERSION => serde_json::from_slice(bytes).map_err(|error| flaw(&error)),
+        newer => Err(Misfit::Newer(newer)),
+    }
+}
+
+/// The version, which comes first and alone: in a newer file all the rest may look different.
+pub(super) fn version_of(bytes: &[u8]) -> Result<u64, Misfit> {
     #[derive(Deserialize)]
     struct Envelope {
         version: Option<serde_json::Value>,
@@ -165,25 +180,13 @@ pub(super) fn decode(bytes: &[u8], account: &str, key: &Fingerprint) -> Result<C
     if bytes.iter().find(|byte| !byte.is_ascii_whitespace()).is_some_and(|&byte| byte == b'[') {
         return Err(Misfit::Flawed(Flaw::WrongForm { line: 1, column: 1 }));
     }
-    // The version comes first and alone: in a newer file all the rest may look different.
     let envelope: Envelope = serde_json::from_slice(bytes).map_err(|error| flaw(&error))?;
-    match envelope.version.and_then(|version| version.as_u64()) {
-        Some(VERSION) => {}
-        Some(newer) if newer > VERSION => return Err(Misfit::Newer(newer)),
-        Some(_) | None => return Err(Misfit::Flawed(Flaw::NoVersion)),
-    }
-    let content: Content = serde_json::from_slice(bytes).map_err(|error| flaw(&error))?;
-    if content.account != account {
-        return Err(Misfit::Flawed(Flaw::OtherAccount));
-    }
-    if content.api_key_sha256 != key.0 {
-        return Err(Misfit::OtherKey);
-    }
-    Ok(content)
+    let version = envelope.version.and_then(|version| version.as_u64());
+    version.filter(|&version| version >= VERSION).ok_or(Misfit::Flawed(Flaw::NoVersion))
 }
 
 /// The place of the fault and nothing of serde's own text, which quotes the file.
-fn flaw(error: &serde_json::Error) -> Misfit {
+pub(super) fn flaw(error: &serde_json::Error) -> Misfit {
     let (line, column) = (error.line(), error.column());
     Misfit::Flawed(if error.is_data() {
         Flaw::WrongForm { line, column }
@@ -193,6 +196,21 @@ fn flaw(error: &serde_json::Error) -> Misfit {
 }
 
 impl Content {
+    /// Whose record it is, as it says itself.
+    pub(super) fn account(&self) -> &str {
+        &self.account
+    }
+
+    /// Whether it belongs to this API key.
+    pub(super) fn is_of(&self, key: &Fingerprint) -> bool {
+        self.api_key_sha256 == key.0
+    }
+
+    /// Whether both belong to the same API key.
+    pub(super) fn shares_key_with(&self, other: &Self) -> bool {
+        self.api_key_sha256 == other.api_key_sha256
+    }
+
     fn write_to(&self, sink: &mut impl io::Write) {
         serde_json::to_writer_pretty(&mut *sink, self)
             .map_err(io::Error::from)

@@ -7,6 +7,8 @@ use std::path::PathBuf;
 
 use rustix::io::Errno;
 
+use super::key::{Form, KeyId};
+
 /// Why the store cannot be used. Reads as *where: what is wrong; what to do*.
 #[derive(Debug)]
 pub enum StoreError {
@@ -25,6 +27,15 @@ pub enum StoreError {
         found: u64,
         /// The newest version that is understood here.
         ours: u64,
+    },
+    /// The file is encrypted with a key that the store was not given; it was left alone.
+    Sealed {
+        /// The file.
+        path: PathBuf,
+        /// The key that it is encrypted with.
+        with: KeyId,
+        /// The keys that the store was given, the one that is written with first.
+        keys: Vec<KeyId>,
     },
     /// No account can have this name: it is not of the form `[a-z0-9-]{1,32}`.
     Name {
@@ -57,6 +68,8 @@ pub enum Doing {
     ClearAway,
     /// Creating the temporary file.
     Create,
+    /// Encrypting what goes into it.
+    Seal,
     /// Writing to it.
     Write,
     /// Having it carried to the disk.
@@ -73,7 +86,7 @@ impl StoreError {
     /// What `ecobee-tokend` exits with when this ends it: 73, or 2 for a name that cannot be.
     pub const fn exit_status(&self) -> u8 {
         match self {
-            Self::Locked { .. } | Self::Newer { .. } | Self::Refused { .. } => 73,
+            Self::Locked { .. } | Self::Newer { .. } | Self::Sealed { .. } | Self::Refused { .. } => 73,
             Self::Name { .. } => 2,
         }
     }
@@ -97,6 +110,22 @@ impl fmt::Display for StoreError {
                  install the newer one again, or move the file away and enter a new PIN",
                 path.display()
             ),
+            Self::Sealed { path, with, keys } => {
+                write!(f, "{}: encrypted with the key {with}, ", path.display())?;
+                match keys[..] {
+                    [] => f.write_str("and [store] names no key")?,
+                    [key] => write!(f, "and the key of [store] is {key}")?,
+                    [ref keys @ ..] => {
+                        let keys: Vec<_> = keys.iter().map(ToString::to_string).collect();
+                        write!(f, "and the keys of [store] are {}", keys.join(" and "))?;
+                    }
+                }
+                f.write_str(
+                    "; left alone. Name that key as key-file or key-credential, or beside another one as \
+                     previous-key-file or previous-key-credential; if it is lost, move the file away and enter a \
+                     new PIN",
+                )
+            }
             Self::Name { account } => write!(
                 f,
                 "{account:?}: not an account's name; \
@@ -119,6 +148,7 @@ impl fmt::Display for Doing {
             Self::MoveAside => "cannot be used as it is, nor moved aside",
             Self::ClearAway => "not saved, for an earlier temporary file cannot be cleared away",
             Self::Create => "not saved, for its temporary file cannot be created",
+            Self::Seal => "not saved, for it cannot be encrypted",
             Self::Write => "not saved, for its temporary file cannot be written",
             Self::Sync => "not saved, for its temporary file does not reach the disk",
             Self::Rename => "not saved, for its temporary file cannot be put in its place",
@@ -215,6 +245,47 @@ pub enum Note {
         /// The file.
         path: PathBuf,
     },
+    /// The file was not encrypted, though there is a key; it is now.
+    Sealed {
+        /// The file.
+        path: PathBuf,
+        /// The key that it is encrypted with.
+        with: KeyId,
+    },
+    /// The file was encrypted with the previous key, and is with this one now.
+    Rotated {
+        /// The file.
+        path: PathBuf,
+        /// The key that it is encrypted with.
+        with: KeyId,
+    },
+    /// The file was encrypted, and is no longer.
+    Unsealed {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The file could not be written anew in the form that it should have.
+    FormLeft {
+        /// The form that it has.
+        form: Form,
+        /// What kept it from being written, as a sentence that begins with the path.
+        why: String,
+    },
+    /// A file that was moved aside cannot be understood, and so stays as it is, though there is a key.
+    LeftPlain {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A file that is not in use cannot be opened, or must not be.
+    LeftAlone {
+        /// Why not, as a sentence that begins with the path.
+        why: String,
+    },
+    /// Nothing in the folder needs the previous key any more.
+    PreviousKeyIdle {
+        /// That key.
+        key: KeyId,
+    },
     /// The stored access token may be dead and was dropped; the refresh token is kept.
     AccessDoubted {
         /// The file.
@@ -225,7 +296,7 @@ pub enum Note {
 }
 
 /// What is wrong with a file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Flaw {
     /// It is a folder, a link, a pipe or a device.
     NotAFile,
@@ -249,6 +320,18 @@ pub enum Flaw {
     NoVersion,
     /// It was written for an account of another name.
     OtherAccount,
+    /// It is encrypted in a way that no version of this program has.
+    StrangeEnvelope,
+    /// It is encrypted with a key that is here, and not the way it was any more.
+    Altered {
+        /// The key.
+        key: KeyId,
+    },
+    /// It was encrypted for an account of another name, whose file it is.
+    SealedFor {
+        /// That name.
+        account: String,
+    },
 }
 
 /// Why a stored access token may be dead.
@@ -266,6 +349,28 @@ pub enum Doubt {
     IssuedInTheFuture,
     /// It has characters that no header may carry.
     Unservable,
+}
+
+impl Note {
+    /// Whether it tells of something that should not be; the rest is what an operator asked for.
+    pub const fn is_warning(&self) -> bool {
+        match self {
+            Self::Rotated { .. } | Self::Unsealed { .. } | Self::PreviousKeyIdle { .. } => false,
+            Self::MovedAside { .. }
+            | Self::KeyChanged { .. }
+            | Self::ModeMended { .. }
+            | Self::ModeLeft { .. }
+            | Self::FolderMended { .. }
+            | Self::FolderLeft { .. }
+            | Self::FolderMadeAgain { .. }
+            | Self::SaveFinished { .. }
+            | Self::Sealed { .. }
+            | Self::FormLeft { .. }
+            | Self::LeftPlain { .. }
+            | Self::LeftAlone { .. }
+            | Self::AccessDoubted { .. } => true,
+        }
+    }
 }
 
 impl fmt::Display for Note {
@@ -315,6 +420,35 @@ impl fmt::Display for Note {
                 "{}: the last save was cut off after all was written, and has been finished now",
                 path.display()
             ),
+            Self::Sealed { path, with } => write!(
+                f,
+                "{}: was not encrypted, and is now, with the key {with}; unless the key is new here, or you have put \
+                 an older copy back, somebody else put this file there",
+                path.display()
+            ),
+            Self::Rotated { path, with } => {
+                write!(f, "{}: encrypted anew, with the key {with}", path.display())
+            }
+            Self::Unsealed { path } => write!(
+                f,
+                "{}: no longer encrypted, for [store] names a previous key and no other",
+                path.display()
+            ),
+            Self::FormLeft { form, why } => {
+                write!(f, "{why}. It stays {form} until it is saved again, or until the next start")
+            }
+            Self::LeftPlain { path } => write!(
+                f,
+                "{}: not encrypted, and left as it is, for it cannot be understood; it may hold tokens: delete it once \
+                 you know why it is broken",
+                path.display()
+            ),
+            Self::LeftAlone { why } => write!(f, "not in use, and not looked into: {why}"),
+            Self::PreviousKeyIdle { key } => write!(
+                f,
+                "nothing in the store needs the previous key {key} any more; take previous-key-file or \
+                 previous-key-credential out of [store], and keep the key as long as backups that need it"
+            ),
             Self::AccessDoubted { path, why } => write!(
                 f,
                 "{}: the stored access token is not used, for {why}; a refresh comes first",
@@ -337,6 +471,14 @@ impl fmt::Display for Flaw {
             }
             Self::NoVersion => f.write_str("has no version"),
             Self::OtherAccount => f.write_str("belongs to an account of another name"),
+            Self::StrangeEnvelope => f.write_str("encrypted in a way that no version of this program has"),
+            Self::Altered { key } => {
+                write!(f, "encrypted with the key {key}, and damaged or altered since")
+            }
+            Self::SealedFor { account } => write!(
+                f,
+                "the encrypted file of the account {account}, which can use it again under the name {account}.json"
+            ),
         }
     }
 }
@@ -359,6 +501,8 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
+    use crate::secret::SecretBytes;
+    use crate::store::Key;
 
     fn refused(errno: Errno) -> String {
         let error = io::Error::from(errno);
@@ -417,7 +561,9 @@ mod tests {
     fn what_is_fatal_at_start_exits_with_73() {
         let path = PathBuf::from("/x");
         let error = io::Error::from(Errno::IO);
+        let key = Key::of(&SecretBytes::copy_of(&[7; 32])).id();
         let fatal = [
+            StoreError::Sealed { path: path.clone(), with: key, keys: Vec::new() },
             StoreError::Locked { directory: path.clone(), pid: None },
             StoreError::Newer { path: path.clone(), found: 2, ours: 1 },
             StoreError::Refused { path, doing: Doing::Read, error },

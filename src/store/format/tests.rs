@@ -87,7 +87,7 @@ fn told() -> Tidings {
 
 fn reread(record: &Record, now: &Reading) -> (Record, Option<Doubt>) {
     let bytes = encode("home", &key(), record, &at_writing());
-    decode(&bytes, "home", &key()).expect("our own bytes").into_record(now)
+    decode(&bytes, "home").expect("our own bytes").into_record(now)
 }
 
 /// The access token as it is reread, and why it may be dead. Whatever becomes of it, the rest must be kept.
@@ -114,7 +114,7 @@ fn a_file_of_before_there_were_tidings_is_read() {
     let mut content: serde_json::Value = serde_json::from_str(&text).expect("our own JSON");
     content.as_object_mut().expect("an object").remove("told").expect("it is written");
     let old = serde_json::to_vec(&content).expect("JSON");
-    let (record, _) = decode(&old, "home", &key()).expect("still ours").into_record(&at_writing());
+    let (record, _) = decode(&old, "home").expect("still ours").into_record(&at_writing());
     assert_eq!(record, granted());
 }
 
@@ -193,7 +193,7 @@ fn after_a_reboot_within_a_millisecond_of_the_writing_nothing_is_in_doubt() {
 fn boots_without_a_name_are_never_the_same() {
     let nameless = |now: Reading| Reading { boot_id: String::new(), ..now };
     let bytes = encode("home", &key(), &granted(), &nameless(at_writing()));
-    let content = decode(&bytes, "home", &key()).expect("our own bytes");
+    let content = decode(&bytes, "home").expect("our own bytes");
     let now = nameless(Reading { wall: Wall::Doubtful, ..later(1000) });
     assert_eq!(content.into_record(&now).1, Some(Doubt::WallClockDoubtful));
 }
@@ -279,7 +279,7 @@ fn unknown_members_are_ignored() {
     let extended = text.replacen('{', r#"{"colour": [{"deep": true}],"#, 1);
     let extended = extended.replacen(r#""grant": {"#, r#""grant": {"mood": null,"#, 1);
     assert_ne!(text, extended);
-    let content = decode(extended.as_bytes(), "home", &key()).expect("still version 1");
+    let content = decode(extended.as_bytes(), "home").expect("still version 1");
     assert_eq!(content.into_record(&later(0)).0, granted());
 }
 
@@ -312,9 +312,9 @@ fn what_is_no_file_of_ours_is_told_by_place_and_never_quoted() {
         format!("{text}sesame"),
     ];
     for text in hostile {
-        match decode(text.as_bytes(), "home", &key()) {
+        match decode(text.as_bytes(), "home") {
             Err(Misfit::Flawed(flaw)) => assert!(!flaw.to_string().contains("sesame"), "{flaw}"),
-            Ok(_) | Err(Misfit::Newer(_) | Misfit::OtherKey) => panic!("{text:.80} was taken"),
+            Ok(_) | Err(Misfit::Newer(_) | Misfit::Sealed(_)) => panic!("{text:.80} was taken"),
         }
     }
 }
@@ -322,7 +322,7 @@ fn what_is_no_file_of_ours_is_told_by_place_and_never_quoted() {
 #[test]
 fn a_newer_version_is_known_whatever_else_it_holds() {
     let newer = br#"{"version": 2, "account": 7, "version_note": "\u0000", "grant": []}"#;
-    assert!(matches!(decode(newer, "home", &key()), Err(Misfit::Newer(2))));
+    assert!(matches!(decode(newer, "home"), Err(Misfit::Newer(2))));
 }
 
 #[test]
@@ -398,7 +398,7 @@ proptest! {
 
     #[test]
     fn no_bytes_at_all_make_it_panic(bytes in any::<Vec<u8>>()) {
-        prop_assert!(decode(&bytes, "home", &key()).is_err());
+        prop_assert!(decode(&bytes, "home").is_err());
     }
 
     #[test]
@@ -406,7 +406,7 @@ proptest! {
         let mut bytes = encode("home", &key(), &granted(), &at_writing());
         let place = place.index(bytes.len());
         bytes[place] = byte;
-        if let Ok(content) = decode(&bytes, "home", &key()) {
+        if let Ok(content) = decode(&bytes, "home") {
             let _ = content.into_record(&later(1000));
         }
     }
@@ -461,7 +461,7 @@ proptest! {
         let boot_id = if same { "a" } else { "b" }.to_owned();
         let moment = Moment::from_millis(moment);
         let now = Reading { moment, wall_millis, boot_id, wall: Wall::Believable };
-        let content = decode(&bytes, "home", &key()).expect("our own bytes");
+        let content = decode(&bytes, "home").expect("our own bytes");
         let living = content.into_record(&now).0.grant.and_then(|grant| grant.access);
         if let Some(access) = living {
             prop_assert!(access.issued_at <= moment && moment < access.expires_at);
