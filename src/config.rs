@@ -1,6 +1,6 @@
 //! What the configuration file says, checked: [`load`] makes [`Settings`] of it, or one [`ConfigError`].
 //!
-//! Past this room there are only [`Duration`]s and absolute paths, every value is within its range, and every API key
+//! Past this room there are only [`Duration`]s and absolute paths, every value is within its range, and every key
 //! has been read. **A bad file is refused whole**: there are no settings half taken over. **The list of keys is the
 //! code that reads them**: a key that no reader asks for is an error, and [`keys`] tells what was asked for. **No
 //! message repeats a secret**, nor a value that may hide one.
@@ -19,7 +19,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::secret::Secret;
+use crate::secret::{Secret, SecretBytes};
 
 pub use error::ConfigError;
 pub use surroundings::{Environment, Surroundings, default_path};
@@ -86,8 +86,19 @@ pub struct Socket {
 pub struct Store {
     /// The folder.
     pub directory: PathBuf,
-    /// The key that the grants are encrypted with; not read here.
-    pub key: Option<KeySource>,
+    /// The key that grants are encrypted with; without one they are not.
+    pub key: Option<StoreKey>,
+    /// The key of files that were encrypted before: it is read with, and never written with.
+    pub previous_key: Option<StoreKey>,
+}
+
+/// What a key for the store is made of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoreKey {
+    /// 32 to 4096 bytes.
+    pub material: SecretBytes,
+    /// Where it was read.
+    pub source: KeySource,
 }
 
 /// A file that holds one secret.

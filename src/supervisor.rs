@@ -120,25 +120,36 @@ pub async fn run(settings: Settings, inherited: Vec<OwnedFd>) -> Result<(), RunE
         Doors::OurOwn => socket_group(&fittings.settings)?,
         Doors::Inherited => None,
     };
-    let (store, notes) = Store::open(&fittings.settings.store.directory).map_err(RunError::Store)?;
+    let Fittings { settings, client, policy, tenants, ways, keys, warnings, roads: _ } = fittings;
+    let (store, notes) = Store::open_with(&settings.store.directory, keys).map_err(RunError::Store)?;
     for note in notes {
-        tracing::warn!("{note}");
+        diary::note(&note);
     }
     let (happenings, happened) = unbounded_channel();
-    let Fittings { settings, client, policy, tenants, ways, warnings, roads: _ } = fittings;
     let teller = Rc::new(Teller::new(ways));
     let mut house = House::new(Rc::clone(&alarm), client, policy, store, Rc::clone(&teller), happenings);
     let reading = Reading::take();
     let all = tenants.len();
     let mut said_at = Instant::now();
-    for (number, (name, tenant)) in tenants.into_iter().enumerate() {
+    let mut take_time = |status: &dyn Fn() -> String| {
         if said_at.elapsed() >= systemd::EXTEND_EVERY {
             said_at = Instant::now();
             systemd::extend();
-            systemd::status(&format!("reading the stored grants: {number} of {all}"));
+            systemd::status(&status());
         }
+    };
+    for (number, (name, tenant)) in tenants.into_iter().enumerate() {
+        take_time(&|| format!("reading the stored grants: {number} of {all}"));
         let loaded = house.store().load(&name, &tenant.fingerprint, &reading).map_err(RunError::Store)?;
         house.move_in(&name, tenant, loaded);
+    }
+    let others = house.store().tidy(
+        |account| house.has(account),
+        &reading,
+        || take_time(&|| "encrypting what is not in use, or decrypting it".to_owned()),
+    );
+    for note in others {
+        diary::note(&note);
     }
     house.set_default(settings.default_account.as_deref());
 

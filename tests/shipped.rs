@@ -41,7 +41,7 @@ fn uncommented(line: &str) -> &str {
 /// A folder with the key files that the shipped file names.
 fn folder() -> TempDir {
     let folder = TempDir::new().expect("a temporary folder");
-    for name in ["home.key", "webhook.token"] {
+    for name in ["home.key", "old-store.key", "store.key", "webhook.token"] {
         fs::write(folder.path().join(name), "og2Obost3ucRo1ofo0EDoslGltmFMe2g\n").expect("a key file");
     }
     folder

@@ -1,5 +1,6 @@
 //! Reading small files whole: never more than a limit, never a pipe that would wait.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::fs::{self, File};
 use std::io::{self, Read};
@@ -7,10 +8,16 @@ use std::path::Path;
 
 use zeroize::Zeroizing;
 
-use crate::secret::Secret;
+use crate::secret::{Secret, SecretBytes};
 
 /// Longer secrets than this are taken for a wrong file.
 const LONGEST_SECRET: usize = 4096;
+
+/// Fewer bytes than this make no key of 256 bits, however random they are.
+const LEAST_MATERIAL: usize = 32;
+
+/// 32 random bytes, or as many in hexadecimal, have more different ones than this, but for a chance of one in 10^18.
+const LEAST_KINDS: usize = 8;
 
 /// Why a file was not read; reads on behind the file's name.
 #[derive(Debug)]
@@ -76,6 +83,29 @@ pub(super) fn checked_secret(bytes: &[u8]) -> Result<Secret, &'static str> {
         Ok(text) if bytes.iter().all(u8::is_ascii_graphic) => Ok(Secret::new(text)),
         _ => Err("holds a space or a character that is not visible ASCII"),
     }
+}
+
+/// The material of a key that fills a file, in whatever form: hexadecimal, Base64, bytes as they come. Line ends behind
+/// a text are no part of it. The error reads on behind the file's name.
+pub(super) fn read_key_material(path: &Path) -> Result<SecretBytes, String> {
+    let bytes = read(path, LONGEST_SECRET).map_err(|why| why.to_string())?;
+    let mut material = bytes.as_slice();
+    if material.iter().all(|byte| byte.is_ascii_graphic() || byte.is_ascii_whitespace()) {
+        while let [rest @ .., b'\r' | b'\n'] = material {
+            material = rest;
+        }
+    }
+    if material.is_empty() {
+        return Err("is empty".to_owned());
+    }
+    if material.len() < LEAST_MATERIAL {
+        return Err(format!("has only {} bytes in it, too few for a key", material.len()));
+    }
+    let kinds = material.iter().collect::<BTreeSet<_>>().len();
+    if kinds < LEAST_KINDS {
+        return Err(format!("is filled with {kinds} different byte(s), which is no key"));
+    }
+    Ok(SecretBytes::copy_of(material))
 }
 
 #[cfg(test)]

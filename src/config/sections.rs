@@ -11,7 +11,7 @@ use super::files;
 use super::reader::{Document, Entry, Section, at_most_one, whole_number};
 use super::{
     Account, ApiKeySource, BaseUrl, Bearer, Ecobee, KeySource, Notify, Principal, Refresh, Settings, Socket,
-    Store, WebhookUrl, duration,
+    Store, StoreKey, WebhookUrl, duration,
 };
 use crate::secret::Secret;
 
@@ -94,7 +94,13 @@ impl Socket {
 
 impl Store {
     fn read(mut section: Section<'_>) -> Result<Self, ConfigError> {
-        let [directory, credential, file] = section.read(["directory", "key-credential", "key-file"])?;
+        let [directory, credential, file, previous_credential, previous_file] = section.read([
+            "directory",
+            "key-credential",
+            "key-file",
+            "previous-key-credential",
+            "previous-key-file",
+        ])?;
         let place = directory.path()?.or_else(|| section.surroundings().state());
         Ok(Self {
             directory: place.ok_or_else(|| {
@@ -103,7 +109,8 @@ impl Store {
                     "wanted a folder here, or one of them, such as HOME=/home/alice",
                 )
             })?,
-            key: read_key_source(&file, &credential)?.map(|(_, source)| source),
+            key: read_store_key(&file, &credential)?,
+            previous_key: read_store_key(&previous_file, &previous_credential)?,
         })
     }
 }
@@ -248,6 +255,19 @@ fn read_secret(entry: &Entry<'_>, source: &KeySource, what: &str) -> Result<Secr
         entry
             .wrong(format!("{} {why}", path.display()), format!("wanted a file with {what} and nothing else"))
     })
+}
+
+fn read_store_key(file: &Entry<'_>, credential: &Entry<'_>) -> Result<Option<StoreKey>, ConfigError> {
+    let Some((entry, source)) = read_key_source(file, credential)? else {
+        return Ok(None);
+    };
+    let path = source.path().display().to_string();
+    let material = files::read_key_material(source.path()).map_err(|why| {
+        let wanted = "wanted a key of 32 random bytes or more, such as `openssl rand -hex 32` or `head -c 32 \
+                      /dev/urandom` makes";
+        entry.wrong(format!("{path} {why}"), wanted)
+    })?;
+    Ok(Some(StoreKey { material, source }))
 }
 
 fn read_bearer(

@@ -2,7 +2,26 @@
 
 use crate::clock::Reading;
 use crate::keeper::{ENTER_AT, Moment, News, View};
+use crate::store::Note;
 use crate::systemd::local_time;
+
+/// Writes down what the store has to say of its folder.
+pub(super) fn note(note: &Note) {
+    if note.is_warning() {
+        tracing::warn!("{note}");
+    } else {
+        tracing::info!("{note}");
+    }
+}
+
+/// The same of an account's file.
+pub(super) fn note_of(account: &str, note: &Note) {
+    if note.is_warning() {
+        tracing::warn!(account, "{account}: {note}");
+    } else {
+        tracing::info!(account, "{account}: {note}");
+    }
+}
 
 /// Writes one piece of news down; `view` is the account as it is now.
 pub(super) fn write(account: &str, news: &News, view: &View, now: &Reading) {

@@ -7,14 +7,14 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use super::RunError;
-use crate::config::{self, ApiKeySource, KeySource, Principal, Settings};
+use crate::config::{self, ApiKeySource, KeySource, Principal, Settings, StoreKey};
 use crate::dial::{Proxies, Roads};
 use crate::ecobee::{Client, Endpoint};
 use crate::keeper::{Audience, Policy};
 use crate::notify::{Command, Ways, Webhook, WebhookError};
 use crate::people::{self, Allowed};
 use crate::secret::Secret;
-use crate::store::Fingerprint;
+use crate::store::{Fingerprint, Key, Keys};
 
 /// All of it.
 pub(super) struct Fittings {
@@ -24,6 +24,7 @@ pub(super) struct Fittings {
     pub(super) tenants: BTreeMap<String, Tenant>,
     pub(super) ways: Ways,
     pub(super) roads: Roads,
+    pub(super) keys: Keys,
     /// What an administrator should mend, though the daemon runs.
     pub(super) warnings: Vec<String>,
 }
@@ -41,11 +42,6 @@ impl Fittings {
         let refuse = |key: &str, what: String| {
             RunError::Unsupported(format!("{}: {key}: {what}", settings.source.display()))
         };
-        if settings.store.key.is_some() {
-            let what =
-                "encryption at rest is not built yet; leave key-credential and key-file out".to_owned();
-            return Err(refuse("store", what));
-        }
         let roads = Proxies::of_this_process()
             .and_then(|proxies| Roads::new(settings.ecobee.ca_file.clone(), proxies))
             .map_err(|error| refuse("ecobee", error.to_string()))?;
@@ -65,6 +61,7 @@ impl Fittings {
             audience: if ways.is_none() { Audience::Absent } else { Audience::Present },
         };
         let mut warnings = exposed_secrets(&settings);
+        let keys = keys(&settings);
         let mut tenants = BTreeMap::new();
         for (name, account) in &settings.accounts {
             let allowed = allowed(name, account, &mut warnings);
@@ -76,7 +73,7 @@ impl Fittings {
             };
             tenants.insert(name.clone(), tenant);
         }
-        Ok(Self { settings, client, policy, tenants, ways, roads, warnings })
+        Ok(Self { settings, client, policy, tenants, ways, roads, keys, warnings })
     }
 }
 
@@ -87,6 +84,12 @@ fn ways(settings: &Settings, roads: Roads) -> Result<Ways, WebhookError> {
     let webhook =
         webhook.map(|url| Webhook::new(url.expose().clone(), &notify.webhook_headers, bearer, roads));
     Ok(Ways { webhook: webhook.transpose()?, command: notify.command.as_deref().and_then(Command::new) })
+}
+
+/// The keys of the store.
+pub(super) fn keys(settings: &Settings) -> Keys {
+    let key = |given: &Option<StoreKey>| given.as_ref().map(|given| Key::of(&given.material));
+    Keys::new(key(&settings.store.key), key(&settings.store.previous_key))
 }
 
 /// The number of `socket.group`.
@@ -135,7 +138,9 @@ fn exposed_secrets(settings: &Settings) -> Vec<String> {
     });
     let bearer = settings.notify.webhook_bearer.as_ref().and_then(|bearer| kept_in(&bearer.source));
     let headers = Some(settings.source.as_path()).filter(|_| !settings.notify.webhook_headers.is_empty());
-    let mut files: Vec<&Path> = of_accounts.chain([bearer, headers]).flatten().collect();
+    let of_store = [&settings.store.key, &settings.store.previous_key].into_iter().flatten();
+    let of_store = of_store.map(|key| kept_in(&key.source));
+    let mut files: Vec<&Path> = of_accounts.chain([bearer, headers]).chain(of_store).flatten().collect();
     files.sort_unstable();
     files.dedup();
     files.into_iter().filter_map(exposure).collect()

@@ -110,8 +110,8 @@ enum Tenure {
 
 impl Account {
     fn new(name: &str, tenant: Tenant, policy: Policy, loaded: Loaded, tally: Rc<Tally>) -> Self {
-        for note in loaded.notes {
-            tracing::warn!(account = name, "{name}: {note}");
+        for note in &loaded.notes {
+            diary::note_of(name, note);
         }
         let record = loaded.record.unwrap_or_default();
         if let Some(granted) = record
@@ -257,6 +257,11 @@ impl House {
         self.accounts.insert(self.last_account, account);
         self.names.insert(name.to_owned(), self.last_account);
         self.last_account
+    }
+
+    /// Whether there is an account of this name.
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.names.contains_key(name)
     }
 
     /// `/token` is this account's.

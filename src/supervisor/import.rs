@@ -78,9 +78,10 @@ pub fn import(settings: Settings, account: Option<&str>, bytes: &[u8]) -> Result
 
     let stored = |error: StoreError| ImportError::Run(RunError::Store(error));
     let now = Reading::take();
-    let (store, folder_notes) = Store::open(&directory).map_err(stored)?;
+    let (store, folder_notes) = Store::open_with(&directory, fittings.keys).map_err(stored)?;
     let loaded = store.load(&name, &tenant.fingerprint, &now).map_err(stored)?;
-    let notes = folder_notes.iter().chain(&loaded.notes).map(ToString::to_string).collect();
+    let notes = folder_notes.iter().chain(&loaded.notes).filter(|note| note.is_warning());
+    let notes = notes.map(ToString::to_string).collect();
     let before = loaded.record.unwrap_or_default();
     let mut replaced = None;
     if let Some(old) = &before.grant {

@@ -13,9 +13,9 @@ use hyper::Uri;
 
 use super::RunError;
 use super::fittings::{Fittings, socket_group};
-use crate::config::{Account, ApiKeySource, KeySource, Principal, Settings, duration};
+use crate::config::{Account, ApiKeySource, KeySource, Principal, Settings, StoreKey, duration};
 use crate::people;
-use crate::store;
+use crate::store::{self, Key};
 
 /// The length of the API keys that ecobee gives out.
 const USUAL_KEY: usize = 32;
@@ -47,12 +47,23 @@ pub fn check(settings: Settings) -> Result<Outline, RunError> {
     }
     let mut say = |what: &str, sentence| plan.push((what.to_owned(), sentence));
     say("socket", of_socket(settings));
-    say("store", of_store(settings));
+    say("store", of_store(&fittings));
     say("ecobee", of_ecobee(&fittings));
     say("notify", of_notify(&fittings));
-    let mut warnings = oddities(settings);
+    let mut warnings = refusals(&fittings);
+    warnings.extend(oddities(settings));
     warnings.splice(..0, fittings.warnings);
     Ok(Outline { warnings, plan })
+}
+
+/// What would end a start. It may be mended before one, and so keeps nobody from reading the rest.
+fn refusals(fittings: &Fittings) -> Vec<String> {
+    let settings = &fittings.settings;
+    let accounts = settings.accounts.keys().map(String::as_str);
+    store::refusals(&settings.store.directory, &fittings.keys, accounts)
+        .into_iter()
+        .map(|error| format!("a start would end with {}: {error}", error.exit_status()))
+        .collect()
 }
 
 /// What works, or may, and is probably not meant. A start says nothing of it: there it may be known and wanted.
@@ -139,10 +150,23 @@ fn of_socket(settings: &Settings) -> String {
     )
 }
 
-fn of_store(settings: &Settings) -> String {
-    let sealed = match &settings.store.key {
-        None => "not encrypted".to_owned(),
-        Some(source) => format!("encrypted with the key from {}", in_words(source)),
+fn of_store(fittings: &Fittings) -> String {
+    let settings = &fittings.settings;
+    let key = |key: Option<&Key>, given: &Option<StoreKey>| {
+        let (key, given) = key.zip(given.as_ref())?;
+        Some(format!("the key {} from {}", key.id(), in_words(&given.source)))
+    };
+    let today = key(fittings.keys.today(), &settings.store.key);
+    let previous = key(fittings.keys.previous(), &settings.store.previous_key);
+    let sealed = match (today, previous) {
+        (None, None) => "not encrypted".to_owned(),
+        (Some(today), None) => format!("encrypted with {today}"),
+        (Some(today), Some(previous)) => {
+            format!("encrypted with {today}; what {previous} opens is encrypted anew at a start")
+        }
+        (None, Some(previous)) => {
+            format!("not encrypted; what {previous} opens is not any more after a start")
+        }
     };
     let directory = &settings.store.directory;
     let grants = match store::stored_in(directory) {

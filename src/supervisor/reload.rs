@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::fittings::Fittings;
 use crate::clock::Reading;
-use crate::config::{self, KeySource, Settings, Surroundings};
+use crate::config::{self, KeySource, Settings, StoreKey, Surroundings};
 use crate::store::{Fetched, Store};
 
 /// A configuration that can be used, and the files of the accounts that are new in it.
@@ -42,19 +42,28 @@ pub(super) enum Doors {
 pub(super) fn needs_restart(used: &Settings, new: &Settings, doors: Doors) -> Vec<&'static str> {
     let own_doors = doors == Doors::OurOwn;
     let (socket, store) = (&used.socket, &used.store);
-    let key = |settings: &Settings| match &settings.store.key {
-        Some(KeySource::Credential { .. }) => Some("store.key-credential"),
-        Some(KeySource::File(_)) => Some("store.key-file"),
-        None => None,
+    let key = |given: &Option<StoreKey>, by_credential, by_file| {
+        given.as_ref().map(|given| match given.source {
+            KeySource::Credential { .. } => by_credential,
+            KeySource::File(_) => by_file,
+        })
     };
-    let key_changed = store.key != new.store.key;
+    let today = |store: &config::Store| key(&store.key, "store.key-credential", "store.key-file");
+    let previous = |store: &config::Store| {
+        key(&store.previous_key, "store.previous-key-credential", "store.previous-key-file")
+    };
+    // What is in the files counts, too: the key of a running daemon is that of its start.
+    let (key_changed, previous_changed) =
+        (store.key != new.store.key, store.previous_key != new.store.previous_key);
     let mut keys = vec![
         (own_doors && socket.path != new.socket.path).then_some("socket.path"),
         (own_doors && socket.mode != new.socket.mode).then_some("socket.mode"),
         (own_doors && socket.group != new.socket.group).then_some("socket.group"),
         (store.directory != new.store.directory).then_some("store.directory"),
-        key(used).filter(|_| key_changed),
-        key(new).filter(|_| key_changed),
+        today(store).filter(|_| key_changed),
+        today(&new.store).filter(|_| key_changed),
+        previous(store).filter(|_| previous_changed),
+        previous(&new.store).filter(|_| previous_changed),
     ];
     keys.dedup();
     keys.into_iter().flatten().collect()

@@ -77,11 +77,13 @@ fn a_key_of_another_section_is_told_where_it_belongs() {
 fn a_key_like_no_other_is_told_what_is_known_there() {
     assert_eq!(
         refusal("[store]\ncolour = \"red\"\n\"odd\\nname\" = 1"),
-        "config.toml:2: store.colour: not a known key; known here: directory, key-credential, key-file"
+        "config.toml:2: store.colour: not a known key; known here: directory, key-credential, key-file, \
+         previous-key-credential, previous-key-file"
     );
     assert_eq!(
         refusal("[store]\n\"odd\\nname\" = 1"),
-        "config.toml:2: store.\"odd\\nname\": not a known key; known here: directory, key-credential, key-file"
+        "config.toml:2: store.\"odd\\nname\": not a known key; known here: directory, key-credential, key-file, \
+         previous-key-credential, previous-key-file"
     );
 }
 

@@ -1,8 +1,13 @@
 //! `[ecobee]`, `[socket]`, `[store]` and `[notify]`.
 
+use std::fs;
+
 use ecobee_tokend::config::{KeySource, WebhookUrl};
 
 use crate::{Computer, KEY, assert_refused, load, refusal};
+
+/// What `openssl rand -hex 32` might print. Made up.
+const STORE_KEY: &str = "3f0c9a41d7be25860b9c4de1f27a8356914be0d2c67f5a3810ce94b7d6a2f05e";
 
 #[test]
 fn ecobee_is_reached_by_https_anywhere_and_by_http_on_this_computer_only() {
@@ -88,15 +93,86 @@ fn the_socket_may_be_given_to_a_group_by_name() {
 }
 
 #[test]
-fn the_store_key_is_a_credential_or_a_file_and_is_not_read_here() {
-    let computer = Computer::of_root().with_credentials();
-    let credential = computer.load("store.key-credential = \"store.key\"").store.key;
-    let expected = KeySource::Credential { name: "store.key".to_owned(), path: computer.path("store.key") };
-    assert_eq!(credential, Some(expected));
+fn the_store_key_and_the_previous_one_are_each_a_credential_or_a_file() {
+    let computer = Computer::of_root().with_credentials().write("store.key", STORE_KEY);
+    let computer = computer.write("old.key", (0..32).collect::<Vec<u8>>());
+    let credential = |name: &str| KeySource::Credential { name: name.to_owned(), path: computer.path(name) };
+    let store =
+        computer.load("[store]\nkey-credential = \"store.key\"\nprevious-key-file = \"old.key\"").store;
+    let (key, previous) = (store.key.expect("a key"), store.previous_key.expect("another"));
+    assert_eq!((key.material.expose(), key.source), (STORE_KEY.as_bytes(), credential("store.key")));
+    assert_eq!(previous.material.expose(), (0..32).collect::<Vec<u8>>());
+    assert_eq!(previous.source, KeySource::File(computer.path("old.key")));
+    let store = computer.load("[store]\nprevious-key-credential = \"old.key\"").store;
+    assert_eq!((store.key, store.previous_key.map(|key| key.source)), (None, Some(credential("old.key"))));
     assert_eq!(
         refusal("[store]\nkey-credential = \"store.key\"\nkey-file = \"store.key\""),
         "config.toml:2: store.key-credential: stands beside key-file; wanted only one of key-file, key-credential"
     );
+    assert_eq!(
+        refusal("[store]\nprevious-key-credential = \"a\"\nprevious-key-file = \"a\""),
+        "config.toml:2: store.previous-key-credential: stands beside previous-key-file; \
+         wanted only one of previous-key-file, previous-key-credential"
+    );
+}
+
+#[test]
+fn the_material_of_a_store_key_is_a_text_without_its_line_ends_or_bytes_as_they_come() {
+    let ends_in_a_line_feed: Vec<u8> = (200..=230).chain([b'\n']).collect();
+    let cases = [
+        (format!("{STORE_KEY}\n").into_bytes(), STORE_KEY.as_bytes()),
+        (format!("{STORE_KEY}\r\n\n").into_bytes(), STORE_KEY.as_bytes()),
+        (format!(" {STORE_KEY} ").into_bytes(), format!(" {STORE_KEY} ").as_bytes()),
+        (KEY.as_bytes().to_vec(), KEY.as_bytes()),
+        (ends_in_a_line_feed.clone(), &ends_in_a_line_feed),
+        (STORE_KEY.repeat(64).into_bytes(), STORE_KEY.repeat(64).as_bytes()),
+    ]
+    .map(|(file, material)| (file, material.to_vec()));
+    for (file, material) in cases {
+        let computer = Computer::of_root().write("store.key", &file);
+        let key = computer.load("store.key-file = \"store.key\"").store.key.expect("a key");
+        assert_eq!(key.material.expose(), material);
+    }
+}
+
+#[test]
+fn what_is_no_store_key_is_refused_with_what_makes_one() {
+    let zeros = [0; 32];
+    let long = STORE_KEY.repeat(65);
+    let cases: [(Option<&[u8]>, &str); 9] = [
+        (None, "store.key does not exist"),
+        (Some(b""), "store.key is empty"),
+        (Some(b"\n\n"), "store.key is empty"),
+        (Some(b"correct horse battery staple\n"), "store.key has only 28 bytes in it, too few for a key"),
+        (Some(&zeros[..31]), "store.key has only 31 bytes in it, too few for a key"),
+        (Some(&zeros), "store.key is filled with 1 different byte(s), which is no key"),
+        (Some(&[b'x'; 64]), "store.key is filled with 1 different byte(s), which is no key"),
+        (
+            Some(b"abcdefgabcdefgabcdefgabcdefgabcdefg"),
+            "store.key is filled with 7 different byte(s), which is no key",
+        ),
+        (Some(long.as_bytes()), "store.key is longer than 4 KiB"),
+    ];
+    for (file, found) in cases {
+        for name in ["key-file", "previous-key-file"] {
+            let computer = Computer::of_root();
+            let computer = match file {
+                Some(file) => computer.write("store.key", file),
+                None => computer,
+            };
+            assert_eq!(
+                computer.refusal(format!("[store]\n{name} = \"store.key\"")),
+                format!(
+                    "config.toml:2: store.{name}: {found}; wanted a key of 32 random bytes or more, such as \
+                     `openssl rand -hex 32` or `head -c 32 /dev/urandom` makes"
+                )
+            );
+        }
+    }
+    let computer = Computer::of_root();
+    fs::create_dir(computer.path("store.key")).expect("a folder");
+    let message = computer.refusal("store.key-file = \"store.key\"");
+    assert!(message.contains("store.key is not a regular file; wanted a key"), "{message}");
 }
 
 #[test]

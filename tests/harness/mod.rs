@@ -17,6 +17,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use ecobee_simulator::{Options, Pin, Simulator};
+use ecobee_tokend::secret::SecretBytes;
 use http::{Response, ask, ask_json, post};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -102,6 +103,7 @@ pub(crate) struct Stage {
     extra: String,
     ecobee_extra: String,
     socket_extra: String,
+    store_extra: String,
     account_extra: String,
     refresh: String,
     url: String,
@@ -120,6 +122,7 @@ impl Stage {
             extra: String::new(),
             ecobee_extra: String::new(),
             socket_extra: String::new(),
+            store_extra: String::new(),
             account_extra: String::new(),
             refresh: "ahead = \"10m\"\nretry-initial = \"1s\"\n".to_owned(),
             request_timeout: "10s".to_owned(),
@@ -154,6 +157,30 @@ impl Stage {
     pub(crate) fn socket_section(mut self, toml: &str) -> Self {
         self.socket_extra = format!("{toml}\n");
         self
+    }
+
+    /// More keys for `[store]`.
+    pub(crate) fn store_section(mut self, toml: &str) -> Self {
+        self.change_store(toml);
+        self
+    }
+
+    /// Other keys for `[store]` than so far, from the next start on.
+    pub(crate) fn change_store(&mut self, toml: &str) {
+        self.store_extra = format!("{toml}\n");
+    }
+
+    /// The store is encrypted with a key from a file, from the next start on; what that is made of. Made up.
+    pub(crate) fn keep_store_key(&mut self) -> SecretBytes {
+        let material: Vec<u8> = (0..32).map(|_| fastrand::u8(..)).collect();
+        fs::write(self.folder.path().join("store.key"), &material).expect("it is ours");
+        self.change_store("key-file = \"store.key\"");
+        SecretBytes::copy_of(&material)
+    }
+
+    /// An account that the configuration has no longer, from the next start on.
+    pub(crate) fn leave_out(&mut self, account: &str) {
+        self.accounts.retain(|(name, _)| name != account);
     }
 
     /// More keys for each account.
@@ -203,13 +230,14 @@ impl Stage {
         write!(
             toml,
             "[ecobee]\nurl = \"{}\"\nrequest-timeout = \"{}\"\n{}[socket]\npath = \"{}\"\n{}[store]\n\
-             directory = \"{}\"\n[refresh]\n{}",
+             directory = \"{}\"\n{}[refresh]\n{}",
             self.url,
             self.request_timeout,
             self.ecobee_extra,
             self.socket().display(),
             self.socket_extra,
             self.state().display(),
+            self.store_extra,
             self.refresh
         )
         .expect("text grows");
