@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use ecobee_tokend::clock::Reading;
 use ecobee_tokend::keeper::{AccessToken, Record, StoredAccess, StoredGrant, StoredPin};
-use ecobee_tokend::secret::Secret;
-use ecobee_tokend::store::{Fingerprint, Store};
+use ecobee_tokend::secret::{Secret, SecretBytes};
+use ecobee_tokend::store::{Fingerprint, Key, Keys, Store};
 use tempfile::TempDir;
 
 use super::strace;
@@ -41,11 +41,21 @@ fn fill(folder: &Path, contents: &Contents) {
     }
 }
 
+/// A key of these stores, by its number. Made up.
+fn store_key(number: u8) -> Key {
+    Key::of(&SecretBytes::copy_of(&[number; 32]))
+}
+
+/// All keys that any of these files may be encrypted with: what is lost to them is lost for good.
+fn all_keys() -> Keys {
+    Keys::new(Some(store_key(2)), Some(store_key(1)))
+}
+
 /// What a start makes of a folder with these files.
 fn load(contents: &Contents, key: &str) -> Result<Option<Record>, String> {
     let folder = folder();
     fill(folder.path(), contents);
-    let (store, _) = Store::open(folder.path()).map_err(|error| error.to_string())?;
+    let (store, _) = Store::open_with(folder.path(), all_keys()).map_err(|error| error.to_string())?;
     let key = Fingerprint::of(&Secret::new(key));
     let loaded = store.load("home", &key, &Reading::take()).map_err(|error| error.to_string())?;
     Ok(loaded.record)
@@ -122,6 +132,11 @@ fn room() -> Option<PathBuf> {
 /// Runs the test `story` of this program again, watched; there, [`room`] is the folder. What it did to the folder, in
 /// which the files `before` lie at first; `None` where nothing can be watched.
 fn watched(story: &str, before: &Contents) -> Option<Vec<Deed>> {
+    watched_with(story, before, &[])
+}
+
+/// The same, with these variables set in that run.
+fn watched_with(story: &str, before: &Contents, variables: &[(&str, String)]) -> Option<Vec<Deed>> {
     if let Some(why) = strace::missing() {
         skipped(&why);
         return None;
@@ -135,6 +150,7 @@ fn watched(story: &str, before: &Contents) -> Option<Vec<Deed>> {
         .arg(env::current_exe().expect("a running program"))
         .args(["--exact", &format!("power_cuts::{story}"), "--nocapture"])
         .env("CRASH_ROOM", folder.path())
+        .envs(variables.iter().map(|(name, value)| (name, value)))
         .output()
         .expect("strace runs");
     let told =
@@ -198,8 +214,13 @@ fn open(folder: &Path) -> Store {
 
 /// The bytes of a record's file.
 fn saved(record: &Record) -> Vec<u8> {
+    saved_with(record, Keys::default())
+}
+
+/// The same, as a daemon with these keys saves it.
+fn saved_with(record: &Record, keys: Keys) -> Vec<u8> {
     let folder = folder();
-    save(&open(folder.path()), record);
+    save(&Store::open_with(folder.path(), keys).expect("a usable folder").0, record);
     fs::read(folder.path().join(FILE)).expect("it was saved")
 }
 
@@ -236,6 +257,52 @@ fn a_start_that_finishes_a_save_risks_nothing() {
     let before = cut_off(|whole| whole);
     let Some(done) = watched("a_start_that_finishes_a_save_risks_nothing", &before) else { return };
     survives(Disk::holding(&before, Some(TEMPORARY)), &done, KEY);
+}
+
+/// The three ways from form to form: the keys before, and those of the start that changes it.
+const CONVERSIONS: [(Numbers, Numbers); 3] = [
+    ((None, None), (Some(1), None)),
+    ((Some(1), None), (Some(2), Some(1))),
+    ((Some(1), None), (None, Some(1))),
+];
+
+/// The key that is written with, and the previous one.
+type Numbers = (Option<u8>, Option<u8>);
+
+fn keys((today, previous): Numbers) -> Keys {
+    Keys::new(today.map(store_key), previous.map(store_key))
+}
+
+/// The way that the watched run is to take.
+const WAY: &str = "CRASH_WAY";
+
+#[test]
+fn a_start_that_encrypts_or_decrypts_or_changes_the_key_risks_nothing() {
+    if let Some(room) = room() {
+        let way: usize = env::var(WAY).expect("set below").parse().expect("a number");
+        let key = Fingerprint::of(&Secret::new(KEY));
+        let (store, _) = Store::open_with(&room, keys(CONVERSIONS[way].1)).expect("a usable folder");
+        store.load("home", &key, &Reading::take()).expect("it can be read");
+        store.tidy(|account| account == "home", &Reading::take(), || {});
+        return;
+    }
+    let story = "a_start_that_encrypts_or_decrypts_or_changes_the_key_risks_nothing";
+    let mut looked_at = 0;
+    for (way, (before, _)) in CONVERSIONS.into_iter().enumerate() {
+        for cut_off in [false, true] {
+            let mut contents =
+                Contents::from([(FILE.to_owned(), saved_with(&record(1, 2000), keys(before)))]);
+            if cut_off {
+                contents.insert(TEMPORARY.to_owned(), saved_with(&record(2, 3000), keys(before)));
+            }
+            let variables = [(WAY, way.to_string())];
+            let Some(done) = watched_with(story, &contents, &variables) else { return };
+            let unsynced = cut_off.then_some(TEMPORARY);
+            looked_at += survives(Disk::holding(&contents, unsynced), &done, KEY);
+        }
+    }
+    println!("{looked_at} power cuts");
+    assert!(looked_at > 150, "only {looked_at} power cuts were tried");
 }
 
 #[test]

@@ -5,7 +5,11 @@ use std::path::Path;
 use std::time::Duration;
 
 use ecobee_simulator::{AccessToken, Call, CallKind, Truth};
+use ecobee_tokend::clock::Reading;
+use ecobee_tokend::secret::SecretBytes;
+use ecobee_tokend::store::{Key, Keys, Store};
 use serde_json::Value;
+use tempfile::TempDir;
 
 /// A save that takes longer than this keeps nobody from the token: the daemon serves it unsaved.
 const SAVE_PATIENCE: Duration = Duration::from_secs(2);
@@ -28,8 +32,20 @@ pub(crate) struct Left {
 }
 
 impl Left {
-    /// Reads what lies in the state folder.
-    pub(crate) fn read(state: &Path) -> Self {
+    /// Reads what lies in the state folder, encrypted with this key if there is one.
+    pub(crate) fn read(state: &Path, key: Option<&SecretBytes>) -> Self {
+        // A copy of the folder can be decrypted, as a start that is given the key as the previous one does.
+        let copy = key.map(|key| {
+            let copy = TempDir::new().expect("a temporary folder");
+            for name in [".home.json.new", "home.json"] {
+                let _ = fs::copy(state.join(name), copy.path().join(name));
+            }
+            let keys = Keys::new(None, Some(Key::of(key)));
+            let (store, _) = Store::open_with(copy.path(), keys).expect("a usable folder");
+            store.tidy(|_| false, &Reading::take(), || {});
+            copy
+        });
+        let state = copy.as_ref().map_or(state, TempDir::path);
         let record = [".home.json.new", "home.json"].into_iter().find_map(|name| {
             serde_json::from_slice::<Value>(&fs::read(state.join(name)).unwrap_or_default()).ok()
         });

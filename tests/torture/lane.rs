@@ -7,6 +7,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use ecobee_simulator::{Call, CallKind, Endpoint, Mood, Options, Pin, PinState, Rotation, Truth};
+use ecobee_tokend::secret::SecretBytes;
 use serde_json::Value;
 
 use super::dice::{Dice, pass};
@@ -28,6 +29,8 @@ const SAVING: Duration = Duration::from_millis(12);
 pub(crate) struct Lane {
     number: u64,
     stage: Stage,
+    /// What the store is encrypted with.
+    key: Option<SecretBytes>,
     forgiveness: Forgiveness,
     dice: Dice,
     tally: Tally,
@@ -91,9 +94,13 @@ impl Lane {
         };
         // Here a refusal is never a whim of ecobee's: one is enough, and shows at once who is refused.
         let refresh = "ahead = \"10m\"\nretry-initial = \"1s\"\nrefusals-before-pin = 1";
+        let mut stage = Stage::new(options).refresh(refresh);
+        // Every other lane keeps its store encrypted, and must not be any worse for it.
+        let key = (number % 2 == 1).then(|| stage.keep_store_key());
         Self {
             number,
-            stage: Stage::new(options).refresh(refresh),
+            stage,
+            key,
             forgiveness,
             dice: Dice::new(seed, number),
             tally: Tally::default(),
@@ -416,7 +423,7 @@ impl Lane {
         let calls = self.stage.simulator.calls();
         let unanswered: Vec<u64> =
             calls.iter().filter(|call| call.answered_at.is_none()).map(|call| call.id).collect();
-        self.left = Left::read(&self.stage.state());
+        self.left = Left::read(&self.stage.state(), self.key.as_ref());
         self.tally.kills += 1;
         let truth = self.stage.simulator.truth();
         if let Some(why) = served.and_then(|served| why_unsaved(&served, &self.left, &truth, &calls)) {
