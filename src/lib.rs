@@ -31,6 +31,7 @@
 //! - **Only ecobee's explicit refusals count against a refresh token**, and a counted-out one is still tried.
 //! - **At most one call to ecobee is in flight an account**; no client can cancel it.
 //! - **What `expires_in` says, the daemon keeps**: it never refreshes of its own accord before that.
+//! - **What no key opens is left alone**: an encrypted grant is never given up for a configuration's mistake.
 //! - **A secret is a [`secret::Secret`]** and has no way into a log line; what is freed is wiped ([`memory`]).
 //!
 //! # What is deliberately absent

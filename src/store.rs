@@ -247,7 +247,7 @@ impl Store {
             between();
             match self.fetch_of(&account, None, now) {
                 Ok(fetched) => notes.extend(fetched.notes),
-                Err(error) => notes.push(Note::LeftAlone { why: error.to_string() }),
+                Err(error) => notes.push(left_alone(&error)),
             }
         }
         for name in self.names() {
@@ -274,7 +274,7 @@ impl Store {
         let found = match file.read(&mut notes) {
             Ok(found) => found,
             Err(error) => {
-                notes.push(Note::LeftAlone { why: error.to_string() });
+                notes.push(left_alone(&error));
                 return notes;
             }
         };
@@ -297,8 +297,8 @@ impl Store {
             Err(Misfit::Flawed(Flaw::Altered { .. })) => {}
             Err(Misfit::Flawed(_)) if self.keys.form() == Form::Plain => {}
             Err(Misfit::Flawed(_)) => notes.push(Note::LeftPlain { path: file.path }),
-            Err(Misfit::Newer(found)) => notes.push(left_alone(newer(&file.path, found))),
-            Err(Misfit::Sealed(with)) => notes.push(left_alone(sealed(&file.path, with, &self.keys))),
+            Err(Misfit::Newer(found)) => notes.push(left_alone(&newer(&file.path, found))),
+            Err(Misfit::Sealed(with)) => notes.push(left_alone(&sealed(&file.path, with, &self.keys))),
         }
         notes
     }
@@ -458,7 +458,7 @@ fn sealed(path: &Path, with: KeyId, keys: &Keys) -> StoreError {
     StoreError::Sealed { path: path.to_owned(), with, keys: keys.ids() }
 }
 
-fn left_alone(error: StoreError) -> Note {
+fn left_alone(error: &StoreError) -> Note {
     Note::LeftAlone { why: error.to_string() }
 }
 
@@ -486,7 +486,7 @@ fn date(now: &Reading) -> String {
 
 impl fmt::Debug for Store {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Store").field("directory", &self.folder.path).finish()
+        f.debug_struct("Store").field("directory", &self.folder.path).field("keys", &self.keys).finish()
     }
 }
 

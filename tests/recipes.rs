@@ -91,6 +91,8 @@ const RECIPES: &[(&str, &str, Fate)] = &[
     ("README.md", "import http.client, os, socket", Program(&["python3"], "direct.py", Token)),
     ("README.md", "const socketPath = ", Program(&["node"], "direct.js", Token)),
     ("README.md", "[notify]", Toml),
+    ("README.md", "(umask 077; head -c 32", Shell("", Words(""))),
+    ("README.md", "[store]", Toml),
     ("packaging/man/ecobee-token.1", "ecobee-token curl -- -s -G", Shell("", Words("thermostatList"))),
     ("packaging/man/ecobee-token.1", "ecobee-token --min-ttl 10m exec", Shell("", Words("71.1"))),
     ("packaging/man/ecobee-token.1", "ecobee-token pin --wait", Shell("", Words(""))),
@@ -130,6 +132,8 @@ const RECIPES: &[(&str, &str, Fate)] = &[
     ("packaging/man/ecobee-tokend.8", "# install -m 640", NotRun(ROOT_AND_PACKAGE)),
     ("packaging/man/ecobee-tokend.8", "# usermod", NotRun(ROOT_AND_PACKAGE)),
     ("packaging/man/ecobee-tokend.8", "# mkdir -p -m 700 /etc/credstore.encrypted", NotRun(ROOT_AND_PACKAGE)),
+    ("packaging/man/ecobee-tokend.8", "# install -D -m 644", NotRun(ROOT_AND_PACKAGE)),
+    ("packaging/man/ecobee-tokend.8", "# systemd-run --quiet --pipe", NotRun(ROOT_AND_PACKAGE)),
     ("packaging/man/ecobee-tokend.8", "# ecobee-tokend check-config", NotRun(ROOT_AND_PACKAGE)),
     ("packaging/man/ecobee-tokend.8", "$ journalctl", NotRun("does not end")),
 ];

@@ -218,7 +218,7 @@ fn neither_errors_nor_notes_nor_debug_output_show_a_secret() {
     let shown = format!("{shown} {:?}", fetched.into_loaded(&now()));
     assert!(!shown.contains("sesame"), "{shown}");
     for told in [
-        &format!("Store {{ directory: {:?} }}", folder.path()),
+        &format!("Store {{ directory: {:?}, keys: [] }}", folder.path()),
         "Image { account: \"home\"",
         "Fetched { notes: []",
     ] {

@@ -24,7 +24,7 @@ use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use super::format::{self, Misfit, flaw};
-use super::key::{Form, Key, KeyId, Keys, unhex};
+use super::key::{Form, Key, KeyId, Keys, hex, unhex};
 use super::words::Flaw;
 
 /// The newest version that is written and read.
@@ -122,15 +122,6 @@ fn draw_nonce() -> io::Result<XNonce> {
     let mut nonce = XNonce::default();
     let drawn = rustix::io::retry_on_intr(|| getrandom(&mut *nonce, GetRandomFlags::empty()))?;
     if drawn == nonce.len() { Ok(nonce) } else { Err(io::Error::other("too few random numbers")) }
-}
-
-fn hex(parts: &[&[u8]]) -> String {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    let bytes = parts.iter().flat_map(|part| part.iter());
-    bytes
-        .flat_map(|byte| [byte >> 4, byte & 15])
-        .map(|digit| char::from(DIGITS[usize::from(digit)]))
-        .collect()
 }
 
 #[cfg(test)]

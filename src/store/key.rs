@@ -127,6 +127,16 @@ impl KeyId {
     }
 }
 
+/// The bytes of all parts, one after the other, in hexadecimal digits.
+pub(super) fn hex(parts: &[&[u8]]) -> String {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let bytes = parts.iter().flat_map(|part| part.iter());
+    bytes
+        .flat_map(|byte| [byte >> 4, byte & 15])
+        .map(|digit| char::from(DIGITS[usize::from(digit)]))
+        .collect()
+}
+
 /// Fills `to` with the bytes that hexadecimal digits of our own stand for: two a byte, small letters only, so that no
 /// other text means the same.
 pub(super) fn unhex(digits: &[u8], to: &mut [u8]) -> bool {
@@ -144,7 +154,7 @@ pub(super) fn unhex(digits: &[u8], to: &mut [u8]) -> bool {
 
 impl fmt::Display for KeyId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+        f.write_str(&hex(&[&self.0]))
     }
 }
 
@@ -183,7 +193,7 @@ mod tests {
     fn the_key_that_is_made_of_some_material_never_changes() {
         // Were it to change, no grant that is encrypted anywhere could be read any more.
         let key = Key::of(&SecretBytes::copy_of(b"made-up material of thirty-two b"));
-        assert_eq!(hex(&key.secret), KEY);
+        assert_eq!(hex(&[&key.secret]), KEY);
         assert_eq!(key.id().to_string(), ID);
     }
 
@@ -192,10 +202,6 @@ mod tests {
 
     /// `{ printf 'ecobee-tokend store key id\0'; printf %s KEY | xxd -r -p; } | sha256sum | cut -c 1-16`
     const ID: &str = "a1b676463cf43302";
-
-    fn hex(bytes: &[u8]) -> String {
-        bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-    }
 
     #[test]
     fn it_is_the_cipher_that_others_call_by_this_name() {
@@ -209,8 +215,8 @@ mod tests {
                       sunscreen would be it.";
         let mut text = plain.to_vec();
         let tag = key.seal(&nonce, &about, &mut text);
-        assert_eq!(hex(&text[..16]), "bd6d179d3e83d43b9576579493c0e939");
-        assert_eq!(hex(&tag), "c0875924c1c7987947deafd8780acf49");
+        assert_eq!(hex(&[&text[..16]]), "bd6d179d3e83d43b9576579493c0e939");
+        assert_eq!(hex(&[&tag]), "c0875924c1c7987947deafd8780acf49");
         assert!(key.open(&nonce, &about, &mut text, &tag).is_some());
         assert_eq!(text, plain);
     }

@@ -115,7 +115,7 @@ impl fmt::Display for StoreError {
                 match keys[..] {
                     [] => f.write_str("and [store] names no key")?,
                     [key] => write!(f, "and the key of [store] is {key}")?,
-                    [ref keys @ ..] => {
+                    ref keys => {
                         let keys: Vec<_> = keys.iter().map(ToString::to_string).collect();
                         write!(f, "and the keys of [store] are {}", keys.join(" and "))?;
                     }

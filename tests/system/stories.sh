@@ -417,6 +417,44 @@ takes_an_encrypted_credential() {
   expect "$(calls)" "$before" "calls to ecobee"
 }
 
+# The three commands as the drop-in has them, one a line.
+commands_of_the_drop_in() { inside sed -n 's/^#   //p' /usr/share/doc/ecobee-tokend/examples/store-key.conf; }
+
+encrypts_the_store() {
+  local before held command said
+  before=$(calls)
+  held=$(token)
+  inside grep -q "$held" /var/lib/ecobee-tokend/home.json
+  configure "" 'api-key-credential = "home.key"'
+  inside tee -a "$CONFIG" >/dev/null <<<$'[store]\nkey-credential = "store.key"'
+  expect "$(commands_of_the_drop_in | wc -l)" 3 commands
+  mark
+  while read -r command <&3; do
+    inside sh -ec "$command"
+  done 3< <(commands_of_the_drop_in)
+  is_running
+  expect "$(token)" "$held" "the token after the restart"
+  expect "$(calls)" "$before" "calls to ecobee"
+  matches "$(ask alice /status)" '"pin": ?null'
+  matches "$(said)" 'home.json: was not encrypted, and is now, with the key [0-9a-f]{16}'
+  expect "$(inside grep -rlF -e "$held" -e refresh_token /var/lib/ecobee-tokend || true)" "" "files in the clear"
+  inside grep -q '"version": 2' /var/lib/ecobee-tokend/home.json
+  # A command beside the service, as man ecobee-tokend has it; it is lent the other credential of this story, too.
+  said=$(inside systemd-run --quiet --pipe --wait -p User=ecobee-tokend -p LoadCredentialEncrypted=home.key \
+    -p LoadCredentialEncrypted=store.key:/etc/ecobee-tokend/store.key.cred ecobee-tokend check-config 2>&1)
+  matches "$said" "encrypted with the key [0-9a-f]{16} from systemd's credential store.key"
+  # Without the key, which is a configuration's mistake, the service ends, and nothing is lost.
+  configure "" 'api-key-credential = "home.key"'
+  inside systemctl restart ecobee-tokend || true
+  refused() { [ "$(service ExecMainStatus)" = 73 ]; }
+  until_true 20 refused
+  matches "$(inside systemctl status ecobee-tokend || true)" 'home.json: encrypted with the key [0-9a-f]{16}, and \[store\] names no key'
+  inside tee -a "$CONFIG" >/dev/null <<<$'[store]\nkey-credential = "store.key"'
+  inside systemctl restart ecobee-tokend
+  expect "$(token)" "$held" "the token after the mistake was mended"
+  expect "$(calls)" "$before" "calls to ecobee"
+}
+
 # Where the clock may not have been set since the boot, as on a board without one, a refresh comes first; never a PIN.
 keeps_the_grant_through_a_reboot() {
   until_true 30 token
