@@ -85,8 +85,11 @@ pub trait Lender: 'static {
     fn bulletin(&self) -> Rc<Bulletin>;
     /// What has happened so far, in numbers.
     fn counts(&self) -> Rc<Counts>;
-    /// Whether `peer` may have this account's tokens (`allow-users`, `allow-groups`).
-    fn may_have(&self, account: Self::Account, peer: &Peer) -> bool;
+    /// Whether `peer` may have this account's tokens (`allow-users`, `allow-groups`). `groups` are those that `peer` is in
+    /// besides, where they are known.
+    fn may_have(&self, account: Self::Account, peer: &Peer, groups: Option<&[u32]>) -> Admission;
+    /// All groups of a user; `None` if nobody can say just now.
+    fn groups_of(&self, uid: u32) -> impl Future<Output = Option<Rc<[u32]>>>;
     /// Puts a question to the account's keeper.
     fn ask(&self, account: Self::Account, ask: Ask) -> Asked<Self::Waiting>;
     /// What anyone may know of the account.
@@ -102,6 +105,17 @@ pub trait Lender: 'static {
     fn now(&self) -> Moment {
         clock::now()
     }
+}
+
+/// Whether somebody may have an account's tokens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Admission {
+    /// Yes.
+    Granted,
+    /// No.
+    Denied,
+    /// That depends on groups that are not known yet.
+    Depends,
 }
 
 /// What a question comes to.

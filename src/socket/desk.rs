@@ -20,7 +20,7 @@ use super::problem::Problem;
 use super::query::Parameters;
 use super::routes::{self, Route, What};
 use super::visit::Visit;
-use super::{Asked, Lender, answers, measures};
+use super::{Admission, Asked, Lender, answers, measures};
 use crate::keeper::{Answer, Ask, Want};
 use crate::secret::Secret;
 
@@ -73,6 +73,7 @@ impl<L: Lender> Visit<L> {
         let min_ttl = said.min_ttl.unwrap_or_default();
         let account = || self.account(name, head.uri.path());
         let form = if route.what == What::Header { Form::Header } else { Form::wished_for(&head.headers) };
+        let mut groups = None;
         let want = match route.what {
             What::Health => return answers::health(lender),
             What::Statuses => return Ok(answers::statuses(lender)),
@@ -94,7 +95,7 @@ impl<L: Lender> Visit<L> {
             What::Refresh => Want::Refresh { min_ttl },
             What::Authorize => Want::Authorize,
             What::Rejected => {
-                self.admit(account()?)?;
+                self.admit(account()?, &mut groups).await?;
                 Want::Rejected { token: refused_token(body).await?, min_ttl }
             }
         };
@@ -102,8 +103,8 @@ impl<L: Lender> Visit<L> {
         loop {
             // Also after `admit` above: a body takes its time, and the accounts may be others by now.
             let account = account()?;
-            self.admit(account)?;
-            if let Some(answer) = self.put(account, ask.clone()).await {
+            self.admit(account, &mut groups).await?;
+            if let Some(answer) = self.put(account, ask.clone(), groups.as_deref()).await {
                 return match answer {
                     Answer::Token { access, promised } => Ok(answers::token(&access, promised, form)),
                     Answer::Pin(view) => Ok(answers::pin(lender, view)),
@@ -134,10 +135,18 @@ impl<L: Lender> Visit<L> {
         })
     }
 
-    /// Lets those pass who may have the account's tokens.
-    fn admit(&self, account: L::Account) -> Result<(), Problem> {
-        if self.house.lender.may_have(account, &self.peer) {
-            return Ok(());
+    /// Lets those pass who may have the account's tokens. `groups` is filled where it comes to groups.
+    async fn admit(&self, account: L::Account, groups: &mut Option<Rc<[u32]>>) -> Result<(), Problem> {
+        let lender = &*self.house.lender;
+        loop {
+            match lender.may_have(account, &self.peer, groups.as_deref()) {
+                Admission::Granted => return Ok(()),
+                Admission::Denied => break,
+                Admission::Depends => {
+                    let found = lender.groups_of(self.peer.uid).await;
+                    *groups = Some(found.ok_or_else(|| Problem::without_groups(&self.peer))?);
+                }
+            }
         }
         if self.house.written_down.is_due(self.peer.uid) {
             let (uid, pid) = (self.peer.uid, self.peer.pid);
@@ -147,12 +156,14 @@ impl<L: Lender> Visit<L> {
     }
 
     /// Puts the question to the keeper; `None`: meanwhile the account has become another, has gone, or lets others in.
-    async fn put(&self, account: L::Account, ask: Ask) -> Option<Answer> {
+    async fn put(&self, account: L::Account, ask: Ask, groups: Option<&[u32]>) -> Option<Answer> {
         match self.house.lender.ask(account, ask) {
             Asked::Now(answer) => Some(answer),
             Asked::Later(waiting) => {
                 self.wire.waiting();
-                waiting.await.filter(|_| self.house.lender.may_have(account, &self.peer))
+                waiting
+                    .await
+                    .filter(|_| self.house.lender.may_have(account, &self.peer, groups) == Admission::Granted)
             }
         }
     }

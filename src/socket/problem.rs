@@ -156,6 +156,15 @@ impl Problem {
         )
     }
 
+    pub(super) fn without_groups(peer: &Peer) -> Self {
+        let detail = format!(
+            "The user database of this machine does not say in which groups you are (uid {}), and that decides whether \
+             this account's tokens are for you.",
+            peer.uid
+        );
+        Self::new(Code::TokenUnavailable, detail).after(Duration::from_secs(5))
+    }
+
     pub(super) fn no_pin() -> Self {
         Self::new(Code::NoPin, "No PIN waits to be entered.")
     }

@@ -25,9 +25,9 @@ use crate::keeper::{
 };
 use crate::metrics::{Call, Counts, Tally};
 use crate::notify::{Naming, Teller};
-use crate::people::Allowed;
+use crate::people::{Allowed, Groups};
 use crate::secret::Secret;
-use crate::socket::{Asked, Bulletin, Lender, Peer};
+use crate::socket::{Admission, Asked, Bulletin, Lender, Peer};
 use crate::store::{Fetched, Fingerprint, Loaded, Store, StoreError};
 use crate::systemd::{self, Contact};
 
@@ -185,6 +185,7 @@ pub(super) struct House {
     remark: Option<String>,
     rereading: Rereading,
     own_uid: u32,
+    groups: Rc<Groups>,
     counts: Rc<Counts>,
     bulletin: Rc<Bulletin>,
 }
@@ -244,6 +245,7 @@ impl House {
             remark: None,
             rereading: Rereading::No,
             own_uid: rustix::process::getuid().as_raw(),
+            groups: Rc::default(),
             counts: Rc::new(Counts::new(clock::now())),
             bulletin: Rc::default(),
         }
@@ -825,12 +827,23 @@ impl Lender for Desk {
         Rc::clone(&self.0.borrow().counts)
     }
 
-    fn may_have(&self, account: usize, peer: &Peer) -> bool {
+    fn may_have(&self, account: usize, peer: &Peer, groups: Option<&[u32]>) -> Admission {
         let house = self.0.borrow();
-        house
-            .accounts
-            .get(&account)
-            .is_some_and(|account| account.allowed.admits(peer.uid, peer.gid, house.own_uid))
+        let Some(account) = house.accounts.get(&account) else { return Admission::Denied };
+        match account.allowed.admits(peer.uid, peer.gid, house.own_uid, groups) {
+            Some(true) => Admission::Granted,
+            Some(false) => Admission::Denied,
+            None => Admission::Depends,
+        }
+    }
+
+    async fn groups_of(&self, uid: u32) -> Option<Rc<[u32]>> {
+        let groups = Rc::clone(&self.0.borrow().groups);
+        let found = groups.of(uid).await;
+        if found.is_none() {
+            tracing::debug!(uid, "the user database does not say in which groups this user is");
+        }
+        found
     }
 
     fn ask(&self, account: usize, ask: Ask) -> Asked<Waiting> {

@@ -18,13 +18,16 @@ use ecobee_tokend::keeper::{
 };
 use ecobee_tokend::metrics::Counts;
 use ecobee_tokend::secret::Secret;
-use ecobee_tokend::socket::{self, Asked, Bulletin, Lender, Limits, Peer};
+use ecobee_tokend::socket::{self, Admission, Asked, Bulletin, Lender, Limits, Peer};
 use tempfile::TempDir;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::LocalSet;
 
 /// Longer than anything here takes; whoever waits so long has found a bug.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+
+/// The group that may have tokens, where it comes to groups.
+pub(crate) const HVAC: u32 = 50;
 
 pub(crate) const TOKEN: &str = "fresh.token-1";
 
@@ -99,6 +102,8 @@ pub(crate) struct Plan {
     pub(crate) accounts: Vec<String>,
     pub(crate) default: Option<usize>,
     pub(crate) may_have: fn(&str, &Peer) -> bool,
+    /// Where it comes to groups, of which [`HVAC`] may: what the user database will say, to the first question.
+    pub(crate) groups: Option<oneshot::Receiver<Vec<u32>>>,
     pub(crate) view: fn(&str) -> View,
     pub(crate) reply: Replies,
     pub(crate) limits: Limits,
@@ -110,6 +115,7 @@ impl Default for Plan {
             accounts: vec!["home".to_owned()],
             default: Some(0),
             may_have: |_, _| true,
+            groups: None,
             view: |_| healthy(),
             reply: Box::new(|_| plain_token()),
             limits: Limits { stall: PATIENCE * 10, idle: PATIENCE * 10, ..Limits::default() },
@@ -144,6 +150,8 @@ struct Scripted {
     sorted: BTreeMap<String, usize>,
     default: Option<usize>,
     may_have: fn(&str, &Peer) -> bool,
+    by_groups: bool,
+    groups: RefCell<Option<oneshot::Receiver<Vec<u32>>>>,
     view: fn(&str) -> View,
     reply: RefCell<Replies>,
     heard: Sender<Heard>,
@@ -225,8 +233,18 @@ impl Lender for Scripted {
         Rc::clone(&self.counts)
     }
 
-    fn may_have(&self, account: usize, peer: &Peer) -> bool {
-        (self.may_have)(&self.accounts[account], peer)
+    fn may_have(&self, account: usize, peer: &Peer, groups: Option<&[u32]>) -> Admission {
+        let may = match (self.by_groups, groups) {
+            (true, None) => return Admission::Depends,
+            (true, Some(groups)) => groups.contains(&HVAC),
+            (false, _) => (self.may_have)(&self.accounts[account], peer),
+        };
+        if may { Admission::Granted } else { Admission::Denied }
+    }
+
+    async fn groups_of(&self, _: u32) -> Option<Rc<[u32]>> {
+        let says = self.groups.borrow_mut().take()?;
+        says.await.ok().map(Rc::from)
     }
 
     fn ask(&self, account: usize, ask: Ask) -> Asked<Self::Waiting> {
@@ -296,13 +314,15 @@ impl House {
             LocalSet::new().block_on(&runtime, async move {
                 let listeners = paths.iter().map(|path| socket::bind(path, 0o666, None).unwrap()).collect();
                 ready.send(()).unwrap();
-                let Plan { accounts, default, may_have, view, reply, limits } = plan;
+                let Plan { accounts, default, may_have, groups, view, reply, limits } = plan;
                 let reply = RefCell::new(reply);
                 let lender = Rc::new(Scripted {
                     sorted: accounts.iter().cloned().zip(0..).collect(),
                     accounts,
                     default,
                     may_have,
+                    by_groups: groups.is_some(),
+                    groups: RefCell::new(groups),
                     view,
                     reply,
                     heard: says,

@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use ecobee_tokend::keeper::Problem;
 use serde_json::json;
+use tokio::sync::oneshot;
 
-use crate::house::{House, Plan, Reply, TOKEN, pin, without_grant};
+use crate::house::{HVAC, House, Plan, Reply, TOKEN, pin, without_grant};
 
 #[test]
 fn other_paths_lead_nowhere() {
@@ -144,6 +145,39 @@ fn whoever_may_not_have_the_token_may_still_look() {
     assert_eq!(house.get("/status").status, 200);
     house.get("/healthz").problem(503, "token-unavailable");
     assert_eq!(house.get("/accounts/home/token").status, 200);
+}
+
+#[test]
+fn a_slow_user_database_holds_up_only_whom_it_is_asked_about() {
+    let (says, groups) = oneshot::channel();
+    let house = House::open(Plan { groups: Some(groups), ..Plan::default() });
+    let mut client = house.connect();
+    client.send(b"GET /token HTTP/1.1\r\n\r\n");
+    assert_eq!(house.get("/status").status, 200);
+    house.heard_nothing_more();
+    says.send(vec![100, HVAC]).expect("it is waited for");
+    assert_eq!(client.response().expect("an answer at last").status, 200);
+    house.get("/token").problem(503, "token-unavailable");
+}
+
+#[test]
+fn whom_no_group_admits_is_refused_and_asks_the_keeper_nothing() {
+    let (says, groups) = oneshot::channel();
+    says.send(vec![100]).expect("it will be waited for");
+    let house = House::open(Plan { groups: Some(groups), ..Plan::default() });
+    house.post("/refresh", b"").problem(403, "forbidden");
+    house.heard_nothing_more();
+}
+
+#[test]
+fn where_the_user_database_says_nothing_that_is_what_is_said() {
+    let (_, groups) = oneshot::channel();
+    let house = House::open(Plan { groups: Some(groups), ..Plan::default() });
+    let response = house.get("/token");
+    let said = response.problem(503, "token-unavailable");
+    assert!(said["detail"].as_str().unwrap().contains("user database"), "{said}");
+    assert_eq!(response.header("retry-after"), Some("5"));
+    house.heard_nothing_more();
 }
 
 #[test]
