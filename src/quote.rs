@@ -16,7 +16,7 @@ const MASK: &str = "[secret]";
 const TOKEN_LIKE: usize = 24;
 
 /// Words from outside without control characters, at most 200 characters, and without the secrets that were shown to
-/// whoever says them: neither plain nor percent-encoded, neither whole nor cut off at the end.
+/// whoever says them: neither plain nor percent-encoded nor escaped as in JSON, neither whole nor in part.
 pub fn quote(words: &str, shown: &[&Secret]) -> String {
     // First the control characters, so that none can hide a secret by standing in it.
     let words = plain(words);
@@ -66,17 +66,22 @@ fn token_like(words: &str) -> usize {
     if run.len() >= TOKEN_LIKE && mixed { run.len() } else { 0 }
 }
 
-/// How many bytes of the beginning of `words` repeat `secret`, each byte plain or percent-encoded; 0 if too few do to
-/// give it away.
+/// How many bytes of the beginning of `words` repeat `secret`, or a part of it that is long enough to give it away; each
+/// byte plain, percent-encoded or escaped as in JSON. 0 if too few do.
 fn echo(words: &str, secret: &str) -> usize {
+    let parts = (1..secret.len().saturating_sub(TELLING)).filter_map(|from| secret.get(from..));
+    [secret].into_iter().chain(parts).map(|part| echo_of_part(words, part)).max().unwrap_or(0)
+}
+
+fn echo_of_part(words: &str, part: &str) -> usize {
     // A percent sign may be the secret's own or begin an encoding: where both fit, one reading goes further.
-    let own = echo_of(secret, words, |rest, byte| plainly(rest, byte).or_else(|| encoded(rest, byte)));
-    let encoding = echo_of(secret, words, |rest, byte| encoded(rest, byte).or_else(|| plainly(rest, byte)));
+    let own = echo_by(part, words, |rest, byte| plainly(rest, byte).or_else(|| encoded(rest, byte)));
+    let encoding = echo_by(part, words, |rest, byte| encoded(rest, byte).or_else(|| plainly(rest, byte)));
     own.max(encoding)
 }
 
 /// The same, where `repeats` says how many bytes repeat a byte of the secret, if any do.
-fn echo_of(secret: &str, words: &str, repeats: impl Fn(&[u8], u8) -> Option<usize>) -> usize {
+fn echo_by(secret: &str, words: &str, repeats: impl Fn(&[u8], u8) -> Option<usize>) -> usize {
     let mut rest = words.as_bytes();
     let mut repeated = 0;
     for &byte in secret.as_bytes() {
@@ -100,6 +105,8 @@ fn encoded(words: &[u8], byte: u8) -> Option<usize> {
     match *words {
         [b'%', high, low, ..] if hex(high, low) == Some(byte) => Some(3),
         [b'+', ..] if byte == b' ' => Some(1),
+        [b'\\', b'u', b'0', b'0', high, low, ..] if byte.is_ascii() && hex(high, low) == Some(byte) => Some(6),
+        [b'\\', next, ..] if next == byte => Some(2),
         _ => None,
     }
 }
@@ -135,6 +142,8 @@ mod tests {
             "v1.X8%2fNZ+rk%2bUNO%3dmTA",
             "%76%31%2E%58%38%2F%4E%5A%20%72%6B%2B%55%4E%4F%3D%6D%54%41",
             "v1.X8/NZ\u{0} rk+U\nNO=mTA",
+            "v1.X8\\/NZ rk+UNO=mTA",
+            "v1.X8\\u002FNZ\\u0020rk\\u002bUNO=mTA",
         ] {
             assert_eq!(quoted(&format!("token {echo} is bad")), "token [secret] is bad", "{echo}");
         }
@@ -179,6 +188,8 @@ mod tests {
     fn a_secret_that_is_cut_off_is_masked_too() {
         assert_eq!(quoted("token v1.X8/NZ… is bad"), "token [secret]… is bad");
         assert_eq!(quoted("in v1.X9 and later"), "in v1.X9 and later");
+        assert_eq!(quoted("token …8/NZ rk+UNO is bad"), "token …[secret] is bad");
+        assert_eq!(quoted("token v1.X8&sol;NZ rk+UNO=mTA is bad"), "token v1.X8&sol;[secret] is bad");
     }
 
     #[test]

@@ -320,6 +320,9 @@ pub(super) fn line_of(text: &str, offset: usize) -> usize {
 
 fn shown_value(value: &DeValue<'_>) -> String {
     match value {
+        DeValue::String(text) if may_be_secret(text) => {
+            "a string that looks like a key or a token, and is not shown".to_owned()
+        }
         DeValue::String(text) => shorten(&format!("{text:?}"), 80),
         DeValue::Integer(number) => shorten(&number.to_string(), 80),
         DeValue::Float(number) => shorten(&number.to_string(), 80),
@@ -342,7 +345,21 @@ fn kind(value: &DeValue<'_>) -> &'static str {
 
 /// A key's name as a file would have to write it.
 fn shown_name(name: &str) -> String {
+    if may_be_secret(name) {
+        return "[secret]".to_owned();
+    }
     if is_bare(name) { shorten(name, 40) } else { shorten(&format!("{name:?}"), 40) }
+}
+
+/// Whether somebody may have put a key or a token here, a line too high or too low: ecobee's keys are 32 letters and
+/// digits.
+fn may_be_secret(text: &str) -> bool {
+    const KEY_LIKE: usize = 24;
+    text.split(|c: char| !c.is_ascii_alphanumeric()).any(|run| {
+        run.len() >= KEY_LIKE
+            && run.contains(|c: char| c.is_ascii_digit())
+            && run.contains(|c: char| c.is_ascii_alphabetic())
+    })
 }
 
 fn shorten(text: &str, most: usize) -> String {

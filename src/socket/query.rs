@@ -68,7 +68,7 @@ impl Parameters {
                 .ok_or_else(|| Problem::invalid(unknown(name, known)))?;
             let found = parameter.read(value).ok_or_else(|| {
                 let (name, wanted) = (parameter.name(), parameter.wanted());
-                Problem::invalid(format!("{name} is {wanted}; \"{}\" is not.", excerpt(value)))
+                Problem::invalid(format!("{name} is {wanted}; \"{}\" is not.", shown(value)))
             })?;
             let place = match parameter {
                 Parameter::MinTtl => &mut said.min_ttl,
@@ -85,7 +85,7 @@ impl Parameters {
 
 fn unknown(name: &str, known: &[Parameter]) -> String {
     let names = known.iter().map(|parameter| parameter.name());
-    let start = format!("There is no parameter \"{}\" here", excerpt(name));
+    let start = format!("There is no parameter \"{}\" here", shown(name));
     if let Some(nearest) = names.clone().find(|known| distance(name, known) <= known.len() / 3) {
         return format!("{start}; did you mean {nearest}?");
     }
@@ -95,7 +95,16 @@ fn unknown(name: &str, known: &[Parameter]) -> String {
     }
 }
 
-/// So much of a client's own words as a sentence can bear.
+/// A client's own words, as far as they can be shown to it: what is long may be a token that stands in the wrong place, and
+/// scripts log what they are told.
+fn shown(words: &str) -> String {
+    if words.chars().nth(20).is_none() {
+        return words.to_owned();
+    }
+    words.chars().take(8).chain(['…']).collect()
+}
+
+/// So much of a client's own words as is worth comparing.
 fn excerpt(words: &str) -> &str {
     words.char_indices().nth(40).map_or(words, |(end, _)| &words[..end])
 }

@@ -38,6 +38,24 @@ fn no_refusal_repeats_a_secret() {
     assert!(!message.contains("hunter2"), "{message}");
 }
 
+/// Somebody who fills in a configuration puts the key a line too high, or too low.
+#[test]
+fn a_key_in_the_wrong_place_is_not_repeated() {
+    const KEY: &str = "Qm7kXw2LdT9vRb4NcY6hJp3ZsG8fKe5A";
+    for text in [
+        "accounts.home.scope = \"KEY\"",
+        "refresh.ahead = \"KEY\"",
+        "socket.mode = \"KEY\"",
+        "accounts.home.KEY = \"\"",
+        "KEY = 1",
+        "accounts.KEY = 1",
+        "[accounts.KEY]\napi-key = \"x\"",
+    ] {
+        let message = refusal(&text.replace("KEY", KEY));
+        assert!(!message.contains(&KEY[..8]), "{message}");
+    }
+}
+
 #[test]
 fn settings_show_no_secret_to_a_debugger() {
     let computer = Computer::of_root().write("bearer", SECRET);

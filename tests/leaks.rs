@@ -1,0 +1,152 @@
+//! No secret where none belongs: the whole life of the real daemon with its log wide open, and a search through all that
+//! it, its client and its children have said, and through what the kernel tells of them.
+
+mod harness;
+#[path = "leaks/life.rs"]
+mod life;
+#[allow(dead_code, reason = "each test file uses what it needs of it")]
+#[path = "notify/listener.rs"]
+mod listener;
+#[path = "leaks/search.rs"]
+mod search;
+
+use std::io;
+use std::os::unix::net::UnixDatagram;
+use std::os::unix::process::ExitStatusExt;
+use std::panic;
+use std::process::Command;
+use std::rc::Rc;
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::Duration;
+
+use ecobee_tokend::keeper::{
+    AccessToken, Action, Answer, Ask, CallId, Event, Granted, IssuedPin, Moment, Outcome, Reach, Record,
+    RequestId, SaveId, StoredAccess, StoredGrant, StoredPin, Trouble, Want,
+};
+use ecobee_tokend::secret::Secret;
+use harness::{Daemon, Stage, skipped};
+use life::Life;
+
+#[test]
+fn a_life_logged_as_text_leaks_nothing() {
+    Life::begin(|stage, config| {
+        Daemon::launch_with(&[], config, stage.folder.path(), &stage.socket(), |command| {
+            command.env("RUST_LOG", "trace").args(["--log-format", "text"]);
+        })
+    })
+    .live();
+}
+
+#[test]
+fn a_life_logged_as_json_leaks_nothing() {
+    Life::begin(|stage, config| {
+        Daemon::launch_with(&[], config, stage.folder.path(), &stage.socket(), |command| {
+            command.env("RUST_LOG", "trace").args(["--log-format", "json"]);
+        })
+    })
+    .live();
+}
+
+/// A journal of our own, for a daemon in a view of the file system of its own.
+#[test]
+fn a_life_logged_to_the_journal_leaks_nothing() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let socket = UnixDatagram::bind(folder.path().join("socket")).expect("it binds");
+    let script =
+        "mkdir -p /run/systemd/journal && mount --bind \"$0\" /run/systemd/journal || exit 99; exec \"$@\"";
+    let around = ["unshare", "-m", "sh", "-c", script, folder.path().to_str().expect("a plain path")];
+    let possible = Command::new(around[0]).args(&around[1..]).arg("true").status();
+    if !possible.is_ok_and(|status| status.success()) {
+        skipped("this user cannot make a mount namespace for a journal of its own");
+        return;
+    }
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let sink = Arc::clone(&told);
+    socket.set_read_timeout(Some(Duration::from_millis(100))).expect("a timeout");
+    let mut life = Life::begin(|stage, config| {
+        Daemon::launch_with(&around, config, stage.folder.path(), &stage.socket(), |command| {
+            command.env("RUST_LOG", "trace").args(["--log-format", "journal"]);
+        })
+    });
+    let over = life.over();
+    let reading = thread::spawn(move || {
+        let mut buffer = vec![0; 1 << 17];
+        loop {
+            match socket.recv(&mut buffer) {
+                Ok(length) => sink.lock().expect("no panic").extend_from_slice(&buffer[..length]),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock && !over.load() => {}
+                Err(_) => return,
+            }
+        }
+    });
+    life.also_search("journal", told);
+    life.live();
+    reading.join().expect("the reader ends");
+}
+
+/// `core_dumped` is the kernel's own word, wherever a core would have gone.
+#[test]
+fn a_crash_leaves_no_core() {
+    let stage = Stage::with_lifetime(Duration::from_secs(3600));
+    let without_end = ["prlimit", "--core=unlimited:unlimited"];
+    let possible =
+        Command::new(without_end[0]).args(&without_end[1..]).args(["sh", "-c", "kill -ABRT $$"]).status();
+    if !possible.is_ok_and(|status| status.core_dumped()) {
+        skipped("no crash leaves a core here, so that none of ours is no proof");
+        return;
+    }
+    let daemon = stage.start_under(&without_end);
+    daemon.enter_pin(&stage.simulator, "home", harness::KEY);
+    daemon.signal("ABRT");
+    let (status, _) = daemon.ended();
+    assert_eq!(status.signal(), Some(6));
+    assert!(!status.core_dumped(), "a core with the tokens in it");
+}
+
+/// What stands in a panic's message is what `Debug` shows: of everything that the rooms hand to one another.
+#[test]
+fn a_panic_that_shows_what_it_has_in_hand_shows_no_secret() {
+    const MARK: &str = "mark-of-a-secret";
+    let secret = || Secret::new(MARK);
+    let token = || Rc::new(AccessToken { token: secret(), token_type: "Bearer".to_owned(), scope: None });
+    let at = Moment::from_millis(0);
+    let granted = || Granted {
+        access: AccessToken { token: secret(), token_type: "Bearer".to_owned(), scope: None },
+        lifetime: Duration::ZERO,
+        refresh_token: Some(secret()),
+    };
+    let record = || Record {
+        grant: Some(StoredGrant {
+            access: Some(StoredAccess { token: token(), issued_at: at, expires_at: at, refresh_at: at }),
+            refresh_token: secret(),
+            previous: Some(secret()),
+            refusals: 0,
+            refresh_sent: false,
+        }),
+        pin: Some(StoredPin { pin: String::new(), code: secret(), expires_at: at, interval: Duration::ZERO }),
+        ..Record::default()
+    };
+    let trouble =
+        Trouble { reason: String::new(), reach: Reach::Granted, retry_after: None, rotated: Some(secret()) };
+    let ask = Ask { want: Want::Rejected { token: secret(), min_ttl: Duration::ZERO }, wait: None, uid: 0 };
+    let issued =
+        IssuedPin { pin: String::new(), code: secret(), lifetime: Duration::ZERO, interval: Duration::ZERO };
+    let in_hand: [Box<dyn std::fmt::Debug>; 9] = [
+        Box::new(Outcome::Granted(granted())),
+        Box::new(Outcome::PinIssued(issued)),
+        Box::new(Outcome::Trouble(trouble)),
+        Box::new(Event::Replied { call: CallId(1), sent_at: at, outcome: Outcome::Granted(granted()) }),
+        Box::new(Event::Asked(RequestId(1), ask)),
+        Box::new(Action::SendPoll { call: CallId(1), code: secret() }),
+        Box::new(Action::SendRefresh { call: CallId(1), refresh_token: secret() }),
+        Box::new(Action::Persist { save: SaveId(1), record: record() }),
+        Box::new(Answer::Token { access: token(), promised: Duration::ZERO }),
+    ];
+    for thing in in_hand {
+        let shown =
+            panic::catch_unwind(panic::AssertUnwindSafe(|| panic!("what is this? {thing:?} {thing:#?}")));
+        let shown = shown.expect_err("it panics").downcast::<String>().expect("a sentence");
+        assert!(shown.contains("[secret]") && !shown.contains(MARK), "{shown}");
+    }
+}
