@@ -9,7 +9,7 @@ use std::os::unix::process::CommandExt;
 use std::process::Command;
 use std::time::Duration;
 
-use ecobee_simulator::{Endpoint, Mood};
+use ecobee_simulator::{CallKind, Endpoint, Mood};
 use harness::http::{Connection, Response};
 use harness::{Daemon, Stage};
 
@@ -134,6 +134,56 @@ fn only_those_who_are_allowed_get_the_token() {
     assert!(as_user(NOBODY, "GET /status").starts_with("200 "), "all who connect may read the status");
     assert!(as_user(4242, "GET /token").starts_with("200 "), "the allowed user gets the token");
     assert_eq!(daemon.get("/token").status, 200, "and so does root");
+}
+
+/// A user who is allowed, and means harm: neither ecobee nor the others' scripts suffer from it.
+#[test]
+fn a_pest_kills_one_token_in_half_a_minute_at_most_and_the_others_are_served() {
+    const PEST: u32 = 4243;
+    if !rustix::process::getuid().is_root() {
+        println!("SKIPPED: only root can ask as somebody else");
+        return;
+    }
+    let stage = Stage::with_lifetime(HOUR)
+        .each_account("allow-users = [4243]")
+        .socket_section("mode = \"0666\"\nallow-world = true");
+    std::fs::set_permissions(stage.folder.path(), std::fs::Permissions::from_mode(0o755))
+        .expect("it is ours");
+    let daemon = stage.start_authorized();
+    stage.simulator.clear_calls();
+
+    // Each token that it gets it reports, and has it refreshed, and reports what never was a token.
+    let script = "import http.client, socket, sys\n\
+        def ask(m, p, b=None):\n\
+        \x20 c = http.client.HTTPConnection('localhost'); c.sock = socket.socket(socket.AF_UNIX)\n\
+        \x20 c.sock.connect(sys.argv[1]); c.request(m, p, b); a = c.getresponse()\n\
+        \x20 t = a.read().decode().strip(); print(m, p, a.status, a.getheader('Retry-After'), t); return t\n\
+        for i in range(40):\n\
+        \x20 t = ask('GET', '/token'); ask('POST', '/refresh'); ask('POST', '/token/rejected', 'made up')\n\
+        \x20 ask('POST', '/refresh'); ask('GET', '/token?min_ttl=2999')\n\
+        ask('POST', '/token/rejected', t); ask('GET', '/token')";
+    let output = Command::new("python3")
+        .args(["-c", script, &daemon.socket.display().to_string()])
+        .uid(PEST)
+        .gid(PEST)
+        .output()
+        .expect("python3 runs");
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success() && said.lines().count() > 160, "{said}{output:?}");
+
+    let refreshes = stage.simulator.calls_of(CallKind::Refresh).len();
+    assert_eq!(refreshes, 1, "of all that it forced, one went to ecobee");
+    let refused: Vec<&str> = said.lines().filter(|line| line.contains(" 429 ")).collect();
+    assert!(refused.len() >= 79, "{said}");
+    for line in refused {
+        let wait: u64 = line.split(' ').nth(3).and_then(|seconds| seconds.parse().ok()).unwrap_or_default();
+        assert!((1..=3600).contains(&wait) && !line.contains("eyJ"), "{line}");
+    }
+    // What it reports at the end it is not given again; ecobee would take it, and others have it after the next refresh.
+    let last = said.lines().last().unwrap_or_default();
+    assert!(last.starts_with("GET /token 503 ") || last.starts_with("GET /token 200 "), "{last}");
+    assert_eq!(daemon.post("/refresh", "").status, 429, "the half minute is for all");
+    assert_eq!(daemon.get("/status").status, 200);
 }
 
 #[test]

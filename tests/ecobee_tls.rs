@@ -267,3 +267,57 @@ fn an_unusable_ca_file_is_refused_by_its_path() {
         assert!(refused.starts_with(&words), "{refused}");
     }
 }
+
+/// The versions that a `ClientHello` offers (RFC 8446, section 4.2.1), if this is one.
+fn offered_versions(hello: &[u8]) -> Option<Vec<u16>> {
+    const SUPPORTED_VERSIONS: u16 = 43;
+    let two = |bytes: &[u8]| bytes.first_chunk().map(|two| u16::from_be_bytes(*two));
+    // Record, handshake, version and random; then three lists, the first and the last with a length of one byte.
+    let mut rest = hello.get(5 + 4 + 2 + 32..)?;
+    rest = rest.get(1 + usize::from(*rest.first()?)..)?;
+    rest = rest.get(2 + usize::from(two(rest)?)..)?;
+    rest = rest.get(1 + usize::from(*rest.first()?)..)?;
+    rest = rest.get(2..)?;
+    loop {
+        let (kind, length) = (two(rest)?, usize::from(two(rest.get(2..)?)?));
+        let body = rest.get(4..4 + length)?;
+        if kind == SUPPORTED_VERSIONS {
+            return Some(body.get(1..)?.chunks_exact(2).filter_map(two).collect());
+        }
+        rest = rest.get(4 + length..)?;
+    }
+}
+
+#[tokio::test]
+async fn nothing_older_than_tls_1_2_is_offered() {
+    let (tell, heard) = channel();
+    let address = serve(move |mut connection| {
+        let mut hello = vec![0; 4096];
+        let length = connection.read(&mut hello).unwrap_or_default();
+        let _ = tell.send(hello[..length].to_vec());
+    });
+    refresh(address, None).await;
+    let hello = heard.recv_timeout(AMPLE).expect("it says hello");
+    assert_eq!(offered_versions(&hello), Some(vec![0x0304, 0x0303]), "TLS 1.3 and 1.2");
+}
+
+#[tokio::test]
+async fn a_server_that_answers_with_tls_1_1_gets_no_request() {
+    let (tell, heard) = channel();
+    let address = serve(move |mut connection| {
+        let mut hello = vec![0; 4096];
+        let _ = connection.read(&mut hello);
+        // A ServerHello of TLS 1.1: no extensions, a suite that this version had.
+        let body = [&[3, 2][..], &[7; 32], &[0, 0xc0, 0x13, 0]].concat();
+        let length = u8::try_from(body.len()).expect("it is short");
+        let record = [&[22, 3, 2, 0, length + 4, 2, 0, 0, length][..], &body].concat();
+        let _ = connection.write_all(&record);
+        let mut rest = Vec::new();
+        let _ = connection.read_to_end(&mut rest);
+        let _ = tell.send(rest);
+    });
+    let outcome = refresh(address, None).await;
+    assert_unsent(outcome, &format!("no TLS with {address}: "), "");
+    let rest = heard.recv_timeout(AMPLE).expect("it hangs up");
+    assert_eq!(rest.first(), Some(&21), "an alert, and nothing else: {rest:?}");
+}

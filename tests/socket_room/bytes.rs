@@ -326,6 +326,44 @@ fn two_lengths_make_one_request() {
 }
 
 #[test]
+fn a_folded_line_is_refused() {
+    // RFC 9112, section 5.2: whoever unfolds it reads another head than whoever does not.
+    let house = House::open(Plan::default());
+    for folded in ["X: a\r\n Content-Length: 3", "Content-Length: 3\r\n\t4", "Transfer-Encoding:\r\n chunked"]
+    {
+        let mut client = house.connect();
+        let request = format!("POST /refresh HTTP/1.1\r\n{folded}\r\n\r\nabcGET /token HTTP/1.1\r\n\r\n");
+        client.send(request.as_bytes());
+        assert_eq!(client.response().unwrap().status, 400, "{folded}");
+        assert!(client.response().is_none(), "{folded}");
+    }
+    house.heard_nothing_more();
+}
+
+#[test]
+fn a_line_may_end_with_a_bare_lf_and_is_one_line_all_the_same() {
+    // RFC 9112, section 2.2 allows it; what stands behind it is a field like any other.
+    let house = House::open(Plan::default());
+    let mut client = house.connect();
+    client.send(b"POST /token/rejected HTTP/1.1\nX: a\nContent-Length: 3\n\noldGET /healthz HTTP/1.1\n\n");
+    assert_eq!(client.response().unwrap().status, 200);
+    assert!(matches!(house.heard_ask().1.want, Want::Rejected { token, .. } if token.expose() == "old"));
+    assert_eq!(client.response().unwrap().status, 200, "the second begins where the first ends");
+    house.heard_nothing_more();
+}
+
+#[test]
+fn a_whole_url_is_its_path_and_leads_to_nobody_else() {
+    let house = House::open(Plan::default());
+    let mut client = house.connect();
+    client.send(b"GET http://elsewhere.example/healthz HTTP/1.1\r\nHost: third.example\r\n\r\n");
+    assert_eq!(client.response().unwrap().status, 200);
+    client.send(b"CONNECT elsewhere.example:443 HTTP/1.1\r\n\r\n");
+    assert_eq!(client.response().unwrap().status, 404);
+    house.heard_nothing_more();
+}
+
+#[test]
 fn garbage_is_answered_with_400_and_nobody_minds() {
     let house = House::open(Plan::default());
     for garbage in [
