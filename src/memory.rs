@@ -3,6 +3,10 @@
 //! A [`Secret`](crate::secret::Secret) wipes itself, and the allocator of both programs wipes all that is freed, for the
 //! libraries between us and the wire keep tokens in buffers of their own. What is left is what lives: `tests/memory.rs`
 //! counts it.
+//!
+//! Beyond reach are the kernel's own copies (socket buffers, the page cache of the files that hold secrets, the image of
+//! a suspend to disk), and what the stack and the registers hold for a moment; that test searches the stack too, and has
+//! found nothing there. Root can read a living process: against root nothing here helps.
 
 use std::io;
 
