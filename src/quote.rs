@@ -105,7 +105,9 @@ fn encoded(words: &[u8], byte: u8) -> Option<usize> {
     match *words {
         [b'%', high, low, ..] if hex(high, low) == Some(byte) => Some(3),
         [b'+', ..] if byte == b' ' => Some(1),
-        [b'\\', b'u', b'0', b'0', high, low, ..] if byte.is_ascii() && hex(high, low) == Some(byte) => Some(6),
+        [b'\\', b'u', b'0', b'0', high, low, ..] if byte.is_ascii() && hex(high, low) == Some(byte) => {
+            Some(6)
+        }
         [b'\\', next, ..] if next == byte => Some(2),
         _ => None,
     }
