@@ -146,13 +146,14 @@ fn a_secret_that_is_replaced_leaves_the_memory() {
     };
     let truth = stage.simulator.truth();
     let codes = truth.pins().iter().map(|pin| pin.code.as_str()).collect();
-    // The keeper has one of each. The key is with the account and in the settings, which a reload compares.
+    // The keeper has one of each, and another of the refresh token, by which it knows what lies on disk. The key is with
+    // the account and in the settings, which a reload compares.
     let sought = [
         Sought { what: "old access tokens", secrets: old_access.to_vec(), copies: 0..=0 },
         Sought { what: "old refresh tokens", secrets: old_refresh.to_vec(), copies: 0..=0 },
         Sought { what: "authorization code", secrets: codes, copies: 0..=0 },
         Sought { what: "access token", secrets: vec![access], copies: 1..=1 },
-        Sought { what: "refresh token", secrets: vec![refresh], copies: 1..=1 },
+        Sought { what: "refresh token", secrets: vec![refresh], copies: 1..=2 },
         Sought { what: "refresh token before it", secrets: vec![previous], copies: 1..=1 },
         Sought { what: "API key", secrets: vec![KEY], copies: 1..=2 },
     ];
