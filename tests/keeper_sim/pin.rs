@@ -632,3 +632,17 @@ fn while_a_pin_is_being_saved_whoever_asks_is_told_to_come_back_at_once() {
     world.run(ms(1500));
     assert!(world.pin().is_some());
 }
+
+#[test]
+fn when_a_pin_is_past_its_time_whoever_asks_is_told_to_come_back_after_the_next_poll() {
+    let mut world = awaiting();
+    let expires_at = world.pin().expect("a PIN").expires_at;
+    world.ecobee.outage(expires_at + secs(3600), Mishap::Unsent);
+    world.run_until(expires_at);
+    assert_eq!(world.pin(), None);
+    let next = world.view().next_try_at.expect("a poll").since(world.now);
+    assert!(next > secs(1));
+    let problem = world.problem(json());
+    let Problem::Unavailable { retry_after, .. } = problem else { panic!("{problem:?}") };
+    assert_eq!(retry_after, next);
+}
