@@ -133,7 +133,7 @@ impl Keeper {
     pub(super) fn pin_expected_at(&self, now: Moment) -> Moment {
         match &self.pin {
             // It is here, and shown as soon as it is saved.
-            PinFlow::Awaiting { waiting } if now < waiting.shown_from && now < waiting.expires_at => now,
+            PinFlow::Awaiting { waiting } if now < waiting.expires_at => now,
             PinFlow::Idle | PinFlow::Requesting { .. } | PinFlow::Awaiting { .. } => {
                 self.pin_due().unwrap_or(now)
             }
