@@ -363,3 +363,25 @@ impl Keeper {
         self.ledger.is_failing()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_token_and_the_pin_is_at_risk_alone_and_what_lies_on_disk_is_not() {
+        let secret = |text| Some(Secret::new(text));
+        let token = AccessToken { token: Secret::new("a"), token_type: "Bearer".to_owned(), scope: None };
+        let whole = Treasure { refresh_token: secret("r"), access: Some(Rc::new(token)), pin: secret("p") };
+        assert!(!whole.exceeds(&whole));
+        let lacking = [
+            Treasure { refresh_token: None, ..whole.clone() },
+            Treasure { access: None, ..whole.clone() },
+            Treasure { pin: None, ..whole.clone() },
+        ];
+        for less in lacking {
+            assert!(whole.exceeds(&less), "{less:?}");
+            assert!(!less.exceeds(&whole), "{less:?}");
+        }
+    }
+}
