@@ -185,7 +185,7 @@ impl AccountFile {
         let leftover = delete(&self.temporary).map_err(|error| self.refused(Doing::Delete, error))?;
         let file = delete(&self.path).map_err(|error| self.refused(Doing::Delete, error))?;
         if leftover || file {
-            self.sync_folder()?;
+            sync_folder_of(&self.path).map_err(|error| self.refused(Doing::SyncDeletion, error))?;
         }
         Ok(leftover || file)
     }

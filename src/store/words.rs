@@ -80,6 +80,8 @@ pub enum Doing {
     SyncFolder,
     /// Deleting an account's file.
     Delete,
+    /// Having the folder carried to the disk after that.
+    SyncDeletion,
 }
 
 impl StoreError {
@@ -154,6 +156,7 @@ impl fmt::Display for Doing {
             Self::Rename => "not saved, for its temporary file cannot be put in its place",
             Self::SyncFolder => "saved, but perhaps not for good, for its folder does not reach the disk",
             Self::Delete => "cannot be deleted",
+            Self::SyncDeletion => "deleted, but perhaps not for good, for its folder does not reach the disk",
         })
     }
 }

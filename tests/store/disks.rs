@@ -234,7 +234,7 @@ fn a_folder_that_does_not_reach_the_disk_is_told_as_such() {
     assert!(error.contains(words), "{error}");
     assert_eq!(load(&store).record, Some(record("two")));
     let error = store.forget("home").expect_err("not for good");
-    assert!(matches!(error, StoreError::Refused { doing: Doing::SyncFolder, .. }), "{error}");
+    assert!(matches!(error, StoreError::Refused { doing: Doing::SyncDeletion, .. }), "{error}");
     assert!(!room.join("home.json").exists());
 }
 

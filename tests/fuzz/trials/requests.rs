@@ -11,7 +11,7 @@ use ecobee_tokend::keeper::{
 };
 use ecobee_tokend::metrics::Counts;
 use ecobee_tokend::secret::Secret;
-use ecobee_tokend::socket::{self, Asked, Bulletin, Lender, Limits, Peer};
+use ecobee_tokend::socket::{self, Admission, Asked, Bulletin, Lender, Limits, Peer};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
@@ -161,8 +161,16 @@ impl Lender for Friend {
         Rc::clone(&self.counts)
     }
 
-    fn may_have(&self, account: usize, _: &Peer) -> bool {
-        account == 0
+    fn may_have(&self, account: usize, _: &Peer, groups: Option<&[u32]>) -> Admission {
+        match (account, groups) {
+            (0, _) => Admission::Granted,
+            (_, None) => Admission::Depends,
+            (_, Some(_)) => Admission::Denied,
+        }
+    }
+
+    async fn groups_of(&self, _: u32) -> Option<Rc<[u32]>> {
+        Some(Rc::from([]))
     }
 
     fn ask(&self, account: usize, ask: Ask) -> Asked<Self::Waiting> {

@@ -6,25 +6,30 @@ use std::path::Path;
 
 use ecobee_tokend::clock::{Reading, Wall};
 use ecobee_tokend::keeper::Moment;
-use ecobee_tokend::secret::Secret;
-use ecobee_tokend::store::{Fingerprint, Store};
+use ecobee_tokend::secret::{Secret, SecretBytes};
+use ecobee_tokend::store::{Fingerprint, Key, Keys, Note, Store};
 use tempfile::TempDir;
 
 const BOOT: &str = "5ac5c5e0-11a7-4be0-8a0d-1e0c3d9b2f41";
 const KEY: &str = "made-up-key-of-a-trial-000000001";
 
 thread_local! {
-    static PLACE: (TempDir, Store) = {
-        let folder = super::folder();
-        let store = Store::open(folder.path()).expect("ours").0;
-        (folder, store)
+    static PLACES: [(TempDir, Store); 2] = {
+        let material = SecretBytes::copy_of(b"made-up material of a trial's key");
+        [Keys::default(), Keys::new(Some(Key::of(&material)), None)].map(|keys| {
+            let folder = super::folder();
+            let store = Store::open_with(folder.path(), keys).expect("ours").0;
+            (folder, store)
+        })
     };
 }
 
-/// The first byte chooses between the file and what a save that was cut off left, and the boot in which it is read.
+/// The first byte chooses between the file and what a save that was cut off left, the boot in which it is read, and
+/// whether the store has a key.
 pub(crate) fn meet(bytes: &[u8]) {
     let Some((&choice, content)) = bytes.split_first() else { return };
-    PLACE.with(|(folder, store)| {
+    PLACES.with(|places| {
+        let (folder, store) = &places[usize::from(choice >> 3 & 1)];
         let folder = folder.path();
         let leftover = choice & 1 != 0;
         let name = if leftover { ".home.json.new" } else { "home.json" };
@@ -58,9 +63,11 @@ fn judge(store: &Store, folder: &Path, content: &[u8], leftover: bool, now: &Rea
     for note in &loaded.notes {
         super::assert_fit_for_a_person(&note.to_string());
     }
-    // What a save that was cut off left may be half a file: alone, it is nothing.
     let Some(record) = loaded.record else {
-        assert!(leftover || kept(folder, content), "moved aside whole");
+        // What a save that was cut off left may be half a file: alone, it is nothing. What belongs to another API key is
+        // encrypted where the store has a key.
+        let sealed = loaded.notes.iter().any(|note| matches!(note, Note::Sealed { .. }));
+        assert!(leftover || sealed || kept(folder, content), "moved aside whole");
         return;
     };
     store.encode("home", &key, &record, now).write().expect("written");
