@@ -90,13 +90,20 @@ fn a_life_logged_to_the_journal_leaks_nothing() {
 fn a_crash_leaves_no_core() {
     let stage = Stage::with_lifetime(Duration::from_secs(3600));
     let without_end = ["prlimit", "--core=unlimited:unlimited"];
-    let possible =
-        Command::new(without_end[0]).args(&without_end[1..]).args(["sh", "-c", "kill -ABRT $$"]).status();
+    let possible = Command::new(without_end[0])
+        .args(&without_end[1..])
+        .args(["sh", "-c", "kill -ABRT $$"])
+        .current_dir(stage.folder.path())
+        .status();
     if !possible.is_ok_and(|status| status.core_dumped()) {
         skipped("no crash leaves a core here, so that none of ours is no proof");
         return;
     }
-    let daemon = stage.start_under(&without_end);
+    let (config, folder) = (stage.config(), stage.folder.path());
+    let daemon = Daemon::launch_with(&without_end, &config, folder, &stage.socket(), |command| {
+        command.current_dir(folder);
+    });
+    daemon.notified.wait_for("READY=1", |line| line == "READY=1");
     daemon.enter_pin(&stage.simulator, "home", harness::KEY);
     daemon.signal("ABRT");
     let (status, _) = daemon.ended();
