@@ -179,7 +179,7 @@ impl Life {
         );
         let in_json = serde_json::json!({ "refresh_token": refresh, "url": url }).to_string();
         let slashed = in_json.replace('/', "\\/");
-        let escaped: String = refresh.chars().map(|letter| format!("\\u{:04x}", u32::from(letter))).collect();
+        let escaped = refresh.bytes().fold(String::new(), |text, byte| text + &format!("\\u{byte:04x}"));
         let unbroken = format!("{{\"error\": \"server_error\", \"error_description\": \"bad: {escaped}\"}}");
         let unusable = format!("{{\"access_token\": \"a b {access}\", \"refresh_token\": \"{refresh}\"}}");
         let long = format!("{}{refresh}", "x".repeat(190));
