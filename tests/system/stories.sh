@@ -169,6 +169,13 @@ is_sandboxed() {
   expect "$(said | grep -c 'could not be saved' || true)" 0 "trouble with saving"
 }
 
+may_lock_memory() { inside grep -qE '^Max locked memory +unlimited' "/proc/$(service MainPID)/limits"; }
+
+locks_its_memory() {
+  matches "$(inside grep '^VmLck:' "/proc/$(service MainPID)/status")" '[[:space:]][1-9]'
+  matches "$(inside grep '^VmSwap:' "/proc/$(service MainPID)/status")" '[[:space:]]0 kB'
+}
+
 restarts_under_load() {
   local pid
   pid=$(service MainPID)
