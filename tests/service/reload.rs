@@ -473,7 +473,7 @@ fn a_new_account_whose_file_cannot_be_used_keeps_the_old_settings() {
         rewrite(&stage, |text| text.replace(CABIN, ""));
         reload(daemon);
         let file = stage.state().join("cabin.json");
-        let newer = stage.stored("cabin").replacen("\"version\": 1", "\"version\": 2", 1);
+        let newer = stage.stored("cabin").replacen("\"version\": 1", "\"version\": 3", 1);
         fs::write(&file, &newer).expect("it is ours");
 
         append(&stage, CABIN);
