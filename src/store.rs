@@ -199,7 +199,7 @@ impl Store {
                 notes.extend(self.reform(&file, opened, account, &mut held));
             } else {
                 // Its content is in the temporary file alone, which is no place to write to.
-                held.behind |= opened.form != self.keys.form();
+                held.behind = true;
             }
             *content
         });

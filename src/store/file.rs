@@ -363,6 +363,36 @@ mod tests {
     }
 
     #[test]
+    fn only_the_files_of_accounts_are_called_ours() {
+        assert!(matches!(called("home.json"), Called::Account(account) if account == "home"));
+        assert!(matches!(called(".home.json.new"), Called::Account(account) if account == "home"));
+        for aside in ["home.json.broken-20260101T000000Z", "a-1.json.other-key-x", "home.json.replaced-x-2"] {
+            assert!(matches!(called(aside), Called::Aside), "{aside}");
+            assert!(matches!(called(&format!(".{aside}.new")), Called::AsideLeftover), "{aside}");
+        }
+        for strange in
+            ["Home.json", ".json", "HOME.json.broken-x", ".json.broken-x", "home.json.orig", "home", "lock"]
+        {
+            assert!(matches!(called(strange), Called::Strange), "{strange}");
+        }
+    }
+
+    #[test]
+    fn a_file_is_read_up_to_the_largest_that_can_be_ours() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = folder.path().join("home.json");
+        for (length, fits) in [(LARGEST, true), (LARGEST + 1, false)] {
+            File::create(&path).and_then(|file| file.set_len(length)).expect("a file of zeros");
+            let found = read(&path, Rights::Mended, &mut Vec::new()).expect("readable");
+            assert_eq!(
+                matches!(found, Found::Bytes(bytes) if bytes.len() as u64 == length),
+                fits,
+                "{length}"
+            );
+        }
+    }
+
+    #[test]
     fn a_name_that_is_taken_is_not_taken_twice() {
         for rename in [rename_to_new, rename_to_new_in_two_steps] {
             let folder = tempfile::tempdir().expect("a temporary folder");

@@ -462,6 +462,24 @@ fn a_save_of_an_account_that_is_not_in_use_is_finished_and_sealed() {
 }
 
 #[test]
+fn a_cut_off_save_of_another_api_key_does_not_take_the_place_of_a_file_that_is_not_in_use() {
+    let (folder, path) = saved(&record("ours"));
+    let other = Fingerprint::of(&Secret::new("another-api-key"));
+    let store = open(folder.path());
+    store.encode("cabin", &other, &record("theirs"), &now()).write().expect("saved");
+    drop(store);
+    let text = fs::read_to_string(folder.path().join("cabin.json")).expect("it is there");
+    put(&folder.path().join(".home.json.new"), text.replace("\"cabin\"", "\"home\""));
+    fs::remove_file(folder.path().join("cabin.json")).expect("removed");
+    tidied(folder.path(), today(1), &[]);
+    let aside = format!("home.json.other-key-{DATE}");
+    assert_eq!(names(folder.path()), set(["home.json", &aside, "lock"]));
+    assert_eq!(form_of(&folder.path().join(aside)), today(1).form());
+    assert_eq!(form_of(&path), today(1).form());
+    assert_eq!(start(folder.path(), today(1)).expect("the key").record, Some(record("ours")));
+}
+
+#[test]
 fn what_is_not_in_use_and_of_another_key_is_left_alone_and_keeps_nobody_from_starting() {
     let folder = lived_in(today(1));
     fs::remove_file(folder.path().join("home.json")).expect("removed");
