@@ -141,6 +141,12 @@ impl Stage {
         self
     }
 
+    /// These accounts, all with the same API key.
+    pub(crate) fn accounts_with_one_key(mut self, names: &[String], key: &str) -> Self {
+        self.accounts = names.iter().map(|name| (name.clone(), key.to_owned())).collect();
+        self
+    }
+
     /// More of the configuration's top level; stands first in the file.
     pub(crate) fn top_level(mut self, toml: &str) -> Self {
         self.extra = format!("{toml}\n");
