@@ -23,11 +23,19 @@ pub(super) struct Document<'a> {
     text: &'a str,
     surroundings: &'a Surroundings,
     asked: RefCell<BTreeSet<String>>,
+    /// Where the lines end. Each entry wants its own number, and there may be ten thousands of both.
+    ends_of_lines: Vec<usize>,
 }
 
 impl<'a> Document<'a> {
     pub(super) fn new(file: &'a Path, text: &'a str, surroundings: &'a Surroundings) -> Self {
-        Self { file, text, surroundings, asked: RefCell::default() }
+        let ends_of_lines = text.match_indices('\n').map(|(at, _)| at).collect();
+        Self { file, text, surroundings, asked: RefCell::default(), ends_of_lines }
+    }
+
+    /// Counted from 1.
+    fn line_at(&self, offset: usize) -> usize {
+        self.ends_of_lines.partition_point(|end| *end < offset) + 1
     }
 
     /// The whole file as a section without a name.
@@ -68,7 +76,7 @@ impl<'a> Document<'a> {
         };
         let key = at.and_then(|at| key_around(self.text, at)).unwrap_or_default();
         self.wrong(
-            at.map(|at| line_of(self.text, at)),
+            at.map(|at| self.line_at(at)),
             &key,
             format!("broken TOML: {found}"),
             format!("wanted {wanted}"),
@@ -127,9 +135,7 @@ impl<'a> Section<'a> {
 
     fn entry(&self, key: &str, found: Option<(Spanned<DeString<'a>>, Spanned<DeValue<'a>>)>) -> Entry<'a> {
         let (line, value) = match found {
-            Some((name, value)) => {
-                (Some(line_of(self.document.text, name.span().start)), Some(value.into_inner()))
-            }
+            Some((name, value)) => (Some(self.document.line_at(name.span().start)), Some(value.into_inner())),
             None => (self.line, None),
         };
         let key = if self.name.is_empty() { key.to_owned() } else { format!("{}.{key}", self.name) };
@@ -257,7 +263,7 @@ impl<'a> Entry<'a> {
             let element = |value: &Spanned<DeValue<'a>>| Entry {
                 document: self.document,
                 key: self.key.clone(),
-                line: Some(line_of(self.document.text, value.span().start)),
+                line: Some(self.document.line_at(value.span().start)),
                 value: Some(value.get_ref().clone()),
                 visibility: self.visibility,
             };
