@@ -11,6 +11,9 @@ use crate::household::Household;
 use crate::process::Process;
 use crate::table::{Table, Target, Unit};
 
+/// A request may take so long to arrive, and a moment more.
+const BOUND_TO_A_REQUEST: Duration = Duration::from_secs(35);
+
 pub(crate) fn measure(pace: Pace, table: &mut Table) {
     let household = Household::of_one(Options { tls: Tls::Good, ..Options::default() });
     let daemon = household.start();
@@ -28,6 +31,8 @@ pub(crate) fn measure(pace: Pace, table: &mut Table) {
         .note(format!("{:.0} kB of it no file's", process.memory("Pss_Anon") / 1e3));
     table.row("memory (RSS) after a TLS refresh", Unit::Bytes, process.memory("Rss"));
     table.row("threads", Unit::Count, process.threads() as f64).target(Target::AtMost(1.0));
+    // Until then a timer that bounded the last request may still ring, and find that there is nothing to bound.
+    thread::park_timeout(BOUND_TO_A_REQUEST);
     let length = pace.pick(Duration::from_secs(60), Duration::from_secs(10));
     // Looking wakes nobody up.
     let (slept, worked) = (process.sleeps(), process.processor_time());
