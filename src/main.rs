@@ -18,7 +18,7 @@ use ecobee_tokend::socket::SocketError;
 use ecobee_tokend::store::{Forgotten, Store};
 use ecobee_tokend::supervisor::{ImportError, Imported, Outline};
 use ecobee_tokend::{foreign, supervisor, systemd};
-use tokio::runtime::Runtime;
+use tokio::runtime::{LocalOptions, LocalRuntime};
 use zeroize::Zeroizing;
 use zeroizing_alloc::ZeroAlloc;
 
@@ -314,13 +314,13 @@ fn test_notify(settings: Settings) -> ExitCode {
     }
 }
 
-fn runtime() -> io::Result<Runtime> {
+fn runtime() -> io::Result<LocalRuntime> {
     tokio::runtime::Builder::new_current_thread()
         .enable_io()
         .enable_time()
         .thread_keep_alive(IDLE_THREADS_LEAVE_AFTER)
         .max_blocking_threads(THREADS_AT_MOST)
-        .build()
+        .build_local(LocalOptions::default())
 }
 
 fn forget(settings: &Settings, name: &str) -> ExitCode {
@@ -354,7 +354,7 @@ fn run(settings: Settings, inherited: Vec<OwnedFd>) -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return complain(&error, EXIT_OTHER),
     };
-    let ran = tokio::task::LocalSet::new().block_on(&runtime, supervisor::run(settings, inherited));
+    let ran = runtime.block_on(supervisor::run(settings, inherited));
     // A write that hangs in the kernel must not keep a stopping daemon.
     runtime.shutdown_timeout(Duration::from_secs(1));
     match ran {

@@ -106,7 +106,7 @@ enum Again {
     After(Duration),
 }
 
-/// Tells people of all accounts. Needs a `LocalSet` on a current-thread runtime.
+/// Tells people of all accounts. Needs a runtime with local tasks.
 pub struct Teller {
     couriers: [Rc<Courier>; 2],
 }

@@ -195,7 +195,7 @@ impl<L: Lender> House<L> {
 
 /// Serves all listeners until `stop`; then answers what was asked, closes what is idle, and returns.
 ///
-/// Must run inside a [`tokio::task::LocalSet`]. A socket that was bound here is gone from its path as soon as `stop` is.
+/// Must run where tasks may be local to the thread. A socket that was bound here is gone from its path as soon as `stop` is.
 /// At one that was inherited nobody is accepted from the moment that the lender is leaving: whoever comes waits there
 /// for the next daemon.
 pub async fn serve<L: Lender>(

@@ -100,7 +100,8 @@ impl fmt::Display for RunError {
 impl std::error::Error for RunError {}
 
 /// Runs the daemon until it is told to stop, at the sockets that systemd has handed over, or at its own if there are
-/// none. Must be called within a `LocalSet` on a current-thread runtime.
+/// none. Must be called on a [`LocalRuntime`](tokio::runtime::LocalRuntime): in a `LocalSet` every request would have the
+/// whole loop polled.
 pub async fn run(settings: Settings, inherited: Vec<OwnedFd>) -> Result<(), RunError> {
     let system = |what| move |error| RunError::System { what, error };
     let mut signals = Signals::catch().map_err(system("signals cannot be caught"))?;
