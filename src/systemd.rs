@@ -113,24 +113,34 @@ pub fn sentence<'a>(
     now: Moment,
     wall_millis_of: impl Fn(Moment) -> i64,
 ) -> String {
-    let mut accounts: Vec<Line<'_>> = accounts.collect();
-    if accounts.is_empty() {
+    let is_well =
+        |line: &Line<'_>| line.view.token.is_some() && line.view.failures == 0 && line.view.pin.is_none();
+    // Of ten thousand accounts, those are kept that may be named.
+    let (mut ailing, mut well) = (Vec::new(), Vec::new());
+    let (mut all_ailing, mut all_well) = (0, 0);
+    for line in accounts {
+        let (named, all) =
+            if is_well(&line) { (&mut well, &mut all_well) } else { (&mut ailing, &mut all_ailing) };
+        *all += 1;
+        if named.len() < NAMED_IN_STATUS {
+            named.push(line);
+        }
+    }
+    if all_ailing + all_well == 0 {
         return "no account is configured: add an [accounts.NAME] table with an API key to the configuration, \
                 then reload (systemctl reload ecobee-tokend)"
             .to_owned();
     }
-    let is_well =
-        |line: &Line<'_>| line.view.token.is_some() && line.view.failures == 0 && line.view.pin.is_none();
-    accounts.sort_by_key(is_well);
+    well.truncate(NAMED_IN_STATUS - ailing.len());
     let mut text = String::new();
-    for (index, line) in accounts.iter().take(NAMED_IN_STATUS).enumerate() {
+    for (index, line) in ailing.iter().chain(&well).enumerate() {
         let separator = if index == 0 { "" } else { "; " };
         let _ = write!(text, "{separator}{}: {}", line.name, of_account(line, now, &wall_millis_of));
     }
-    let rest = accounts.get(NAMED_IN_STATUS..).unwrap_or_default();
-    if !rest.is_empty() {
-        let well = rest.iter().filter(|line| is_well(line)).count();
-        let _ = write!(text, "; and {} more, {well} of them with a good token", rest.len());
+    let well_too = all_well - well.len();
+    let rest = all_ailing - ailing.len() + well_too;
+    if rest > 0 {
+        let _ = write!(text, "; and {rest} more, {well_too} of them with a good token");
     }
     text
 }
