@@ -23,8 +23,12 @@ use harness::skipped;
 use household::Household;
 use load::{Connections, Exchange, ask_times};
 
-/// Now and then an event is awaited that has come already, or a buffer grows.
+/// Of two thousand requests, or of five hundred, this much is chance.
 const HARDLY: f64 = 0.1;
+
+/// How often it is awaited that something comes: a client that is slower than the daemon has it wait once more, on a busy
+/// machine, and so this is not counted exactly.
+const WAIT: &str = "epoll_wait";
 
 /// The standard library looks whether a descriptor is open before it closes it, where debug assertions are on.
 const LOOKED_AT: f64 = if cfg!(debug_assertions) { 1.0 } else { 0.0 };
@@ -45,20 +49,22 @@ fn a_request(what: What, connections: Connections) -> Option<Tally> {
 
 fn costs_at_most(what: What, connections: Connections, ceiling: f64) {
     let Some(tally) = a_request(what, connections) else { return };
-    let total = tally.total();
+    let waits = tally.of(WAIT);
+    let total = tally.total() - waits;
     println!("{what:?}, {connections:?}: {total:.2} (ceiling {ceiling}) {}", tally.in_words());
     assert!(total > 0.5, "it was not counted: {total}");
+    assert!(waits < 3.0, "it waits for one thing after the other: {}", tally.in_words());
     assert!(total <= ceiling, "{total:.2} instead of {ceiling} at most: {}", tally.in_words());
 }
 
 #[test]
-fn a_kept_connection_waits_reads_and_writes_for_a_token() {
-    costs_at_most(What::Calls, Connections::Kept, 3.0 + HARDLY);
+fn a_token_over_a_kept_connection_costs_one_read_and_one_write() {
+    costs_at_most(What::Calls, Connections::Kept, 2.0 + HARDLY);
 }
 
 #[test]
 fn a_new_connection_costs_no_more_system_calls_than_it_did() {
-    costs_at_most(What::Calls, Connections::Anew, 11.0 + LOOKED_AT + HARDLY);
+    costs_at_most(What::Calls, Connections::Anew, 10.0 + LOOKED_AT + HARDLY);
 }
 
 #[test]

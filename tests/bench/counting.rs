@@ -122,10 +122,14 @@ impl Tally {
         self.0.values().sum()
     }
 
+    /// How much of what has this name.
+    pub(crate) fn of(&self, name: &str) -> f64 {
+        self.0.get(name).copied().unwrap_or(0.0)
+    }
+
     /// How much more than `fewer`, for each of so many.
     fn beyond(&self, fewer: &Self, times: usize) -> Self {
-        let before = |name| fewer.0.get(name).copied().unwrap_or(0.0);
-        let more = self.0.iter().map(|(name, count)| (name.clone(), (count - before(name)) / times as f64));
+        let more = self.0.iter().map(|(name, count)| (name.clone(), (count - fewer.of(name)) / times as f64));
         Self(more.collect())
     }
 

@@ -35,6 +35,12 @@ pub(crate) fn measure(pace: Pace, table: &mut Table) {
     }
 }
 
+/// A client that is slower than the server has it wait once more, now and then.
+const WAITS: f64 = 0.3;
+
+/// What is read off a measurement.
+type Number = fn(&Harvest) -> f64;
+
 /// One measurement of each, one after the other.
 type Round = [Harvest; 3];
 
@@ -61,9 +67,8 @@ fn rounds(
 
 fn tell(table: &mut Table, rounds: &[Round], clients: usize, connections: Connections) {
     let manner = manner(connections);
-    let of =
-        |whose: usize, number: fn(&Harvest) -> f64| median(rounds.iter().map(|round| number(&round[whose])));
-    let against = |whose: usize, number: fn(&Harvest) -> f64| {
+    let of = |whose: usize, number: Number| median(rounds.iter().map(|round| number(&round[whose])));
+    let against = |whose: usize, number: Number| {
         median(rounds.iter().map(|round| number(&round[0]) / number(&round[whose])))
     };
     let who = if clients == 1 { "1 client".to_owned() } else { format!("{clients} clients") };
@@ -77,7 +82,7 @@ fn tell(table: &mut Table, rounds: &[Round], clients: usize, connections: Connec
         .row(figure("requests"), Unit::PerSecond, of(0, Harvest::rate))
         .beside("ping-pong", of(2, Harvest::rate))
         .ratio(against(2, Harvest::rate));
-    let quantiles: [(&str, fn(&Harvest) -> f64); 2] =
+    let quantiles: [(&str, Number); 2] =
         [("p50", |harvest| harvest.wait(500)), ("p99", |harvest| harvest.wait(990))];
     for (name, quantile) in quantiles {
         table
@@ -103,15 +108,13 @@ fn count(
     connections: Connections,
 ) {
     let folder = household.stage.folder.path();
-    // Counts of timing's making: now and then an event is awaited that has come already.
-    const HARDLY: f64 = 0.02;
     let aside = match connections {
         Connections::Kept => 0.0,
         // The peer's credentials.
         Connections::Anew => 1.0,
     };
     let counted = [
-        (What::Calls, "system calls", Some(Target::OverItAtMost(aside + HARDLY))),
+        (What::Calls, "system calls", Some(Target::OverItAtMost(aside + WAITS))),
         (What::Allocations, "allocations", None),
         (What::Instructions, "instructions", None),
     ];
