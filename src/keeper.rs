@@ -63,6 +63,9 @@ use crate::secret::Secret;
 /// While the daemon stops, a failed save is tried again this often: soon it will be too late.
 const LAST_SAVES_PAUSE: Duration = Duration::from_secs(1);
 
+/// What is in memory only is tried to be saved this often at least: a disk that works again is used while there is time.
+const LONGEST_RISK: Duration = Duration::from_secs(30);
+
 /// What the one call in flight is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Errand {
@@ -197,7 +200,10 @@ impl Keeper {
                 self.season = Season::Stopping;
                 self.ledger.hurry();
             }
-            Event::Resumed => self.season = Season::Open,
+            Event::Resumed => {
+                self.season = Season::Open;
+                self.ledger.hurry();
+            }
         }
         self.advance(now);
         self.judge_waiters(now);
@@ -221,7 +227,10 @@ impl Keeper {
 
     fn saved(&mut self, now: Moment, save: SaveId, result: Result<(), String>) {
         let pause = match self.season {
-            Season::Open => self.policy.back_off(self.ledger.failures() + 1, &mut self.jitter),
+            Season::Open => {
+                let pause = self.policy.back_off(self.ledger.failures() + 1, &mut self.jitter);
+                if self.is_treasure_at_risk() { pause.min(LONGEST_RISK) } else { pause }
+            }
             Season::Stopping => LAST_SAVES_PAUSE,
         };
         match (self.ledger.report(save, result.is_ok(), now + pause), result) {
@@ -236,13 +245,14 @@ impl Keeper {
         }
     }
 
+    /// Whether a kill would lose a token or a PIN.
+    fn is_treasure_at_risk(&self) -> bool {
+        Treasure::of(&self.record()).exceeds(&self.on_disk)
+    }
+
     /// Told once, and once more when it becomes worse.
     fn save_failed(&mut self, reason: String) {
-        let at_risk = if Treasure::of(&self.record()).exceeds(&self.on_disk) {
-            Unsaved::Treasure
-        } else {
-            Unsaved::Notes
-        };
+        let at_risk = if self.is_treasure_at_risk() { Unsaved::Treasure } else { Unsaved::Notes };
         if at_risk <= self.unsaved {
             return;
         }
