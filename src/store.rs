@@ -247,7 +247,10 @@ impl Store {
             between();
             match self.fetch_of(&account, None, now) {
                 Ok(fetched) => notes.extend(fetched.notes),
-                Err(error) => notes.push(left_alone(&error)),
+                Err(error) => {
+                    self.folder.hold().behind = true;
+                    notes.push(left_alone(&error));
+                }
             }
         }
         for name in self.names() {
@@ -274,6 +277,7 @@ impl Store {
         let found = match file.read(&mut notes) {
             Ok(found) => found,
             Err(error) => {
+                held.behind = true;
                 notes.push(left_alone(&error));
                 return notes;
             }
@@ -297,19 +301,23 @@ impl Store {
             Err(Misfit::Flawed(Flaw::Altered { .. })) => {}
             Err(Misfit::Flawed(_)) if self.keys.form() == Form::Plain => {}
             Err(Misfit::Flawed(_)) => notes.push(Note::LeftPlain { path: file.path }),
+            // No key of ours has to do with these.
             Err(Misfit::Newer(found)) => notes.push(left_alone(&newer(&file.path, found))),
             Err(Misfit::Sealed(with)) => notes.push(left_alone(&sealed(&file.path, with, &self.keys))),
         }
         notes
     }
 
-    /// What lies in the folder. If it cannot be listed, nothing: that keeps no daemon from serving.
+    /// What lies in the folder. If it cannot be listed, nothing that could be said: that keeps no daemon from serving.
     fn names(&self) -> impl Iterator<Item = String> {
-        let names: BTreeSet<String> = std::fs::read_dir(&self.folder.path)
-            .into_iter()
-            .flatten()
-            .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
-            .collect();
+        let listed = std::fs::read_dir(&self.folder.path)
+            .and_then(Iterator::collect::<std::io::Result<Vec<std::fs::DirEntry>>>);
+        let entries = listed.unwrap_or_else(|_| {
+            self.folder.hold().behind = true;
+            Vec::new()
+        });
+        let names: BTreeSet<String> =
+            entries.into_iter().filter_map(|entry| entry.file_name().into_string().ok()).collect();
         names.into_iter()
     }
 

@@ -510,6 +510,16 @@ fn the_previous_key_is_said_to_be_needed_as_long_as_it_is() {
 }
 
 #[test]
+fn the_previous_key_is_not_said_to_be_idle_where_a_file_could_not_be_looked_into() {
+    let (folder, _) = saved_with(&record("one"), today(2));
+    put(&folder.path().join("cabin.json"), "{\"version\": 3}");
+    let notes = tidied(folder.path(), from_to(1, 2), &["home"]);
+    assert!(matches!(&notes[..], [Note::LeftAlone { .. }]), "{notes:#?}");
+    fs::remove_file(folder.path().join("cabin.json")).expect("removed");
+    assert_eq!(tidied(folder.path(), from_to(2, 2), &["home"]), [], "it is today's, too");
+}
+
+#[test]
 fn without_any_key_the_rest_of_the_folder_is_nobody_s_business() {
     let folder = lived_in(today(1));
     let before = contents(folder.path());
