@@ -30,7 +30,7 @@ pub use house::Desk;
 use house::{Happening, House};
 pub use import::{ImportError, Imported, import};
 pub use outline::{Outline, check};
-use reload::{Doors, Prepared, needs_restart};
+use reload::{Doors, Prepared, locked_out, needs_restart};
 
 use crate::clock::{Alarm, Reading};
 use crate::config::Settings;
@@ -321,10 +321,16 @@ impl Alive {
                     tracing::warn!("{warning}");
                 }
                 let restart = needs_restart(&self.settings, &fittings.settings, self.doors);
-                let remark = (!restart.is_empty())
+                let mut remark = (!restart.is_empty())
                     .then(|| format!("a restart is needed for what is new in {}", restart.join(", ")));
-                if let Some(remark) = &remark {
-                    tracing::warn!("{}: {remark}", self.settings.source.display());
+                let source = self.settings.source.display();
+                match (&mut remark, locked_out(&self.settings, &fittings.settings)) {
+                    (Some(remark), Some(why)) => {
+                        *remark = format!("{remark}, {why}");
+                        tracing::error!("{source}: {remark}");
+                    }
+                    (Some(remark), None) => tracing::warn!("{source}: {remark}"),
+                    (None, _) => {}
                 }
                 let Settings { source, socket, store, .. } = self.settings.clone();
                 self.settings = Settings { source, socket, store, ..fittings.settings.clone() };

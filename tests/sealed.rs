@@ -318,7 +318,9 @@ fn a_reload_says_that_another_key_needs_a_restart_and_goes_on_with_the_old_one()
     stage.change_store("key-file = \"one.key\"");
     stage.config();
     put_key(&stage, "one.key", TWO);
-    reload("a restart is needed for what is new in store.key-file");
+    reload(
+        "a restart is needed for what is new in store.key-file, and would be refused, for the grants are encrypted with",
+    );
     daemon.post("/refresh", "");
     let after = serde_json::from_str::<serde_json::Value>(&stage.stored("home")).expect("JSON");
     assert_eq!(after["key_id"], before["key_id"]);

@@ -86,8 +86,10 @@ fn hash(prefix: &[u8], bytes: &[u8]) -> Box<[u8]> {
 
 impl Keys {
     /// `today` is written with, and both are read with. A store with a `previous` one alone goes back to plain files.
+    /// The same key twice is one key.
     pub fn new(today: Option<Key>, previous: Option<Key>) -> Self {
-        Self { today, previous }
+        let id = today.as_ref().map(Key::id);
+        Self { today, previous: previous.filter(|key| Some(key.id) != id) }
     }
 
     /// The one that is written with.
@@ -98,6 +100,11 @@ impl Keys {
     /// The one that is only read with.
     pub fn previous(&self) -> Option<&Key> {
         self.previous.as_ref()
+    }
+
+    /// Whether what is encrypted with this key can be read.
+    pub fn open(&self, id: KeyId) -> bool {
+        self.find(id).is_some()
     }
 
     /// How files are written.

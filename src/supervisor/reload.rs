@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use super::fittings::Fittings;
+use super::fittings::{self, Fittings};
 use crate::clock::Reading;
 use crate::config::{self, KeySource, Settings, StoreKey, Surroundings};
 use crate::store::{Fetched, Store};
@@ -36,6 +36,20 @@ pub(super) enum Doors {
     OurOwn,
     /// systemd's: `[socket]` is not used.
     Inherited,
+}
+
+/// Why a restart with the new settings would be refused, if the key that the grants are encrypted with is not among
+/// theirs: the daemon may be the last to know it.
+pub(super) fn locked_out(used: &Settings, new: &Settings) -> Option<String> {
+    let id = fittings::keys(used).today()?.id();
+    let stays = used.store.directory == new.store.directory;
+    (stays && !fittings::keys(new).open(id)).then(|| {
+        format!(
+            "and would be refused, for the grants are encrypted with the key {id}, which is not in the new configuration: \
+             name it there as store.previous-key-file or store.previous-key-credential, from a backup if its file was \
+             overwritten"
+        )
+    })
 }
 
 /// The keys whose new values only a restart takes over.
