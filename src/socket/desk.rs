@@ -95,7 +95,7 @@ impl<L: Lender> Visit<L> {
             What::Refresh => Want::Refresh { min_ttl },
             What::Authorize => Want::Authorize,
             What::Rejected => {
-                self.admit(account()?, &mut groups).await?;
+                self.admit(account()?, name, &mut groups).await?;
                 Want::Rejected { token: refused_token(body).await?, min_ttl }
             }
         };
@@ -103,8 +103,8 @@ impl<L: Lender> Visit<L> {
         loop {
             // Also after `admit` above: a body takes its time, and the accounts may be others by now.
             let account = account()?;
-            self.admit(account, &mut groups).await?;
-            if let Some(answer) = self.put(account, ask.clone(), groups.as_deref()).await {
+            self.admit(account, name, &mut groups).await?;
+            if let Some(answer) = self.put(account, name, ask.clone(), &mut groups).await {
                 return match answer {
                     Answer::Token { access, promised } => Ok(answers::token(&access, promised, form)),
                     Answer::Pin(view) => Ok(answers::pin(lender, view)),
@@ -136,7 +136,12 @@ impl<L: Lender> Visit<L> {
     }
 
     /// Lets those pass who may have the account's tokens. `groups` is filled where it comes to groups.
-    async fn admit(&self, account: L::Account, groups: &mut Option<Rc<[u32]>>) -> Result<(), Problem> {
+    async fn admit(
+        &self,
+        account: L::Account,
+        name: Option<&str>,
+        groups: &mut Option<Rc<[u32]>>,
+    ) -> Result<(), Problem> {
         let lender = &*self.house.lender;
         loop {
             match lender.may_have(account, &self.peer, groups.as_deref()) {
@@ -150,20 +155,33 @@ impl<L: Lender> Visit<L> {
         }
         if self.house.written_down.is_due(self.peer.uid) {
             let (uid, pid) = (self.peer.uid, self.peer.pid);
-            tracing::warn!(uid, pid, "refused: neither allow-users nor allow-groups name this user");
+            let account = name.map(str::to_owned).or_else(|| lender.default_name()).unwrap_or_default();
+            tracing::warn!(
+                account,
+                uid,
+                pid,
+                "{account}: refused: neither allow-users nor allow-groups name this user"
+            );
         }
         Err(Problem::forbidden(&self.peer))
     }
 
     /// Puts the question to the keeper; `None`: meanwhile the account has become another, has gone, or lets others in.
-    async fn put(&self, account: L::Account, ask: Ask, groups: Option<&[u32]>) -> Option<Answer> {
+    async fn put(
+        &self,
+        account: L::Account,
+        name: Option<&str>,
+        ask: Ask,
+        groups: &mut Option<Rc<[u32]>>,
+    ) -> Option<Answer> {
         match self.house.lender.ask(account, ask) {
             Asked::Now(answer) => Some(answer),
             Asked::Later(waiting) => {
                 self.wire.waiting();
-                waiting
-                    .await
-                    .filter(|_| self.house.lender.may_have(account, &self.peer, groups) == Admission::Granted)
+                let answer = waiting.await?;
+                // Who has waited for an hour may have lost the right to it, and the groups are those of today.
+                *groups = None;
+                self.admit(account, name, groups).await.ok().map(|()| answer)
             }
         }
     }

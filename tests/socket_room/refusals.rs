@@ -180,6 +180,23 @@ fn where_the_user_database_says_nothing_that_is_what_is_said() {
     house.heard_nothing_more();
 }
 
+/// Found by an outsider: whoever left the group while it waited got the token all the same.
+#[test]
+fn whoever_has_waited_is_looked_up_again_before_the_token_is_handed_out() {
+    let (says, groups) = oneshot::channel();
+    says.send(vec![HVAC]).expect("it will be waited for");
+    let (tell, told) = oneshot::channel();
+    let mut told = Some(told);
+    let reply = move |_: &ecobee_tokend::keeper::Ask| Reply::WhenTold(told.take().expect("asked once"));
+    let house = House::open(Plan { groups: Some(groups), ..Plan::replying(reply) });
+    let mut client = house.connect();
+    client.send(b"GET /token?wait=60 HTTP/1.1\r\n\r\n");
+    house.heard_want();
+    tell.send(()).expect("it waits");
+    // The database has nothing more to say.
+    client.response().expect("an answer").problem(503, "token-unavailable");
+}
+
 #[test]
 fn the_peer_is_who_it_is() {
     let ours = |_: &str, peer: &ecobee_tokend::socket::Peer| {
