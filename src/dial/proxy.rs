@@ -93,6 +93,17 @@ fn checked(variable: &'static str, value: OsString) -> Result<String, DialError>
     let proxy = alone
         .intercept(&Uri::from_static("https://api.ecobee.com/"))
         .ok_or_else(|| wrong("names no proxy"))?;
+    // hyper-util takes a port that is none for none at all.
+    let place = value.rsplit_once("://").map_or(&*value, |(_, place)| place);
+    let place = place.split(['/', '?', '#']).next().unwrap_or_default();
+    let host = place.rsplit_once('@').map_or(place, |(_, host)| host);
+    let behind_host = host.rsplit_once(']').map_or(host, |(_, behind)| behind);
+    if behind_host
+        .split_once(':')
+        .is_some_and(|(_, port)| port.parse().ok().is_none_or(|port: u16| port == 0))
+    {
+        return Err(wrong("names a port that is none; wanted http://HOST:PORT, the port from 1 to 65535"));
+    }
     match proxy.uri().scheme_str() {
         Some("http" | "https") => Ok(value),
         _ => Err(wrong("names a SOCKS proxy, and only HTTP ones are known here")),
@@ -197,6 +208,18 @@ mod tests {
             Some("http://p.lan:3/")
         );
         assert_eq!(chosen(&[], "https://api.ecobee.com"), None);
+    }
+
+    #[test]
+    fn a_port_that_is_none_is_an_error_and_not_another_port() {
+        for value in
+            ["http://u:p@127.0.0.1:99999", "http://p.lan:8x", "http://p.lan:", "p.lan:0", "http://[::1]:x/"]
+        {
+            assert!(matches!(proxies(&[("ALL_PROXY", value)]), Err(DialError::Proxy { .. })), "{value}");
+        }
+        for value in ["http://p.lan", "http://[::1]", "http://[::1]:3128/", "u:p:w@p.lan:3128"] {
+            assert!(proxies(&[("ALL_PROXY", value)]).is_ok(), "{value}");
+        }
     }
 
     #[test]
