@@ -51,8 +51,8 @@ type Asked = watch::Receiver<Option<(Instant, Found)>>;
 /// for others wait to write to the disk, and once for all who ask about the same user. Whoever hangs up cannot have it
 /// asked again meanwhile.
 ///
-/// The database counts and not the groups of the asking process: those could only be looked up by a process number,
-/// which may be somebody else's by then.
+/// The database counts, and not the groups of the asking process: the kernel would tell those of a socket
+/// (`SO_PEERGROUPS`), but no safe call asks it, and by the process's number they might be somebody else's by then.
 pub struct Groups {
     look_up: fn(u32) -> Option<Vec<u32>>,
     patience: Duration,

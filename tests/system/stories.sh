@@ -294,6 +294,7 @@ lends_to_whom_the_lists_name() {
   inside usermod -aG hvac alice
   inside usermod -aG owners carol
   inside usermod -aG hvac,owners bob # who is in no group that may connect
+  inside usermod -aG ecobee ecobee-tokend
   configure
   inside tee -a "$CONFIG" >/dev/null <<'TOML'
 [accounts.cabin]
@@ -330,7 +331,8 @@ TOML
   printf '%-14s  %-13s%-13s%-13s%s\n%s\n' "" "home: all" "cabin: @hvac" "barn: alice, @owners" " office: carol" "$table" | tee "$WORK/who.txt"
   [ "$table" = "$wanted" ]
   uid=$(inside id -u alice)
-  matches "$(said)" "office.*(uid.*\b$uid\b.*pid|\b$uid\b.*process)"
+  matches "$(said)" 'office: refused: neither allow-users nor allow-groups name this user'
+  matches "$(inside journalctl -u ecobee-tokend -o json --no-pager | grep 'office: refused')" "\"UID\":\"$uid\""
   configure
   inside systemctl restart ecobee-tokend
   until_true 20 token
