@@ -154,7 +154,7 @@ pub(super) fn unhex(digits: &[u8], to: &mut [u8]) -> bool {
     };
     digits.len() == 2 * to.len()
         && digits.chunks_exact(2).zip(to).all(|(pair, byte)| {
-            let read = value(pair[0]).zip(value(pair[1])).map(|(high, low)| high << 4 | low);
+            let read = value(pair[0]).zip(value(pair[1])).map(|(high, low)| high * 16 + low);
             read.inspect(|read| *byte = *read).is_some()
         })
 }

@@ -452,6 +452,16 @@ fn nothing_that_can_be_opened_stays_in_another_form_than_today_s() {
 }
 
 #[test]
+fn what_was_moved_aside_in_the_clear_can_be_used_again_once_it_is_sealed() {
+    let (folder, path) = saved(&record("old"));
+    let kept = open(folder.path()).set_aside("home", &now()).expect("ours").expect("there was one");
+    tidied(folder.path(), today(1), &[]);
+    assert_eq!(form_of(&kept), today(1).form());
+    fs::rename(kept, &path).expect("renamed");
+    assert_eq!(start(folder.path(), today(1)).expect("the key").record, Some(record("old")));
+}
+
+#[test]
 fn a_save_of_an_account_that_is_not_in_use_is_finished_and_sealed() {
     let (folder, path) = saved(&record("new"));
     fs::rename(&path, folder.path().join(".home.json.new")).expect("renamed");
