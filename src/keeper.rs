@@ -44,21 +44,18 @@ mod renewal;
 mod series;
 mod words;
 
-use std::rc::Rc;
 use std::time::Duration;
 
 use budget::Budget;
 use desk::Waiter;
 use grant::Phase;
-use ledger::{Ledger, Report};
+use ledger::{Ledger, Report, Stake};
 pub use moment::Moment;
 use pin::PinFlow;
 use plan::Plan;
 pub use plan::{Audience, Jitter, Policy, Window};
 use series::Series;
 pub use words::*;
-
-use crate::secret::Secret;
 
 /// While the daemon stops, a failed save is tried again this often: soon it will be too late.
 const LAST_SAVES_PAUSE: Duration = Duration::from_secs(1);
@@ -101,47 +98,7 @@ pub struct Keeper {
     pin_again_at: Option<Moment>,
     pin_held_until: Option<Moment>,
     told: Tidings,
-    /// What lies on disk, as far as its loss would matter, and what does once the save on its way is over.
-    on_disk: Treasure,
-    on_its_way: Treasure,
-    unsaved: Unsaved,
     out: Vec<Action>,
-}
-
-/// What cannot be had again: tokens and the PIN. All else of a record is notes.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-struct Treasure {
-    refresh_token: Option<Secret>,
-    access: Option<Rc<AccessToken>>,
-    pin: Option<Secret>,
-}
-
-/// What the diary has of saves that fail.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Unsaved {
-    Nothing,
-    /// Notes only, such as the mark before a refresh: a restart would lose neither token nor PIN.
-    Notes,
-    Treasure,
-}
-
-impl Treasure {
-    fn of(record: &Record) -> Self {
-        let grant = record.grant.as_ref();
-        let access = grant.and_then(|grant| grant.access.as_ref());
-        Self {
-            refresh_token: grant.map(|grant| grant.refresh_token.clone()),
-            access: access.map(|access| Rc::clone(&access.token)),
-            pin: record.pin.as_ref().map(|pin| pin.code.clone()),
-        }
-    }
-
-    /// Whether it has something that the other has not.
-    fn exceeds(&self, other: &Self) -> bool {
-        (self.refresh_token.is_some() && self.refresh_token != other.refresh_token)
-            || (self.access.is_some() && self.access != other.access)
-            || (self.pin.is_some() && self.pin != other.pin)
-    }
 }
 
 impl Keeper {
@@ -165,9 +122,6 @@ impl Keeper {
             pin_asked_at: None,
             pin_again_at: None,
             pin_held_until: None,
-            on_disk: Treasure::of(&record),
-            on_its_way: Treasure::default(),
-            unsaved: Unsaved::Nothing,
             told: record.told,
             out: Vec::new(),
         };
@@ -229,38 +183,22 @@ impl Keeper {
         let pause = match self.season {
             Season::Open => {
                 let pause = self.policy.back_off(self.ledger.failures() + 1, &mut self.jitter);
-                if self.is_treasure_at_risk() { pause.min(LONGEST_RISK) } else { pause }
+                if self.ledger.stake() == Stake::Treasure { pause.min(LONGEST_RISK) } else { pause }
             }
             Season::Stopping => LAST_SAVES_PAUSE,
         };
         match (self.ledger.report(save, result.is_ok(), now + pause), result) {
-            (Report::Foreign, _) => {}
-            (Report::Saved, _) => self.on_disk = std::mem::take(&mut self.on_its_way),
-            (Report::Recovered, _) => {
-                self.on_disk = std::mem::take(&mut self.on_its_way);
-                self.unsaved = Unsaved::Nothing;
-                self.tell(News::SaveRecovered);
+            (Report::Foreign | Report::Saved, _) => {}
+            (Report::Recovered, _) => self.tell(News::SaveRecovered),
+            (Report::Failed, result) => {
+                let reason = result.err().unwrap_or_default();
+                match self.ledger.news_of_failure() {
+                    Some(Stake::Treasure) => self.tell(News::SaveFailed(reason)),
+                    Some(Stake::Notes) => self.tell(News::NoteNotSaved(reason)),
+                    None => {}
+                }
             }
-            (Report::Failed, result) => self.save_failed(result.err().unwrap_or_default()),
         }
-    }
-
-    /// Whether a kill would lose a token or a PIN.
-    fn is_treasure_at_risk(&self) -> bool {
-        Treasure::of(&self.record()).exceeds(&self.on_disk)
-    }
-
-    /// Told once, and once more when it becomes worse.
-    fn save_failed(&mut self, reason: String) {
-        let at_risk = if self.is_treasure_at_risk() { Unsaved::Treasure } else { Unsaved::Notes };
-        if at_risk <= self.unsaved {
-            return;
-        }
-        self.unsaved = at_risk;
-        self.tell(match at_risk {
-            Unsaved::Treasure => News::SaveFailed(reason),
-            Unsaved::Nothing | Unsaved::Notes => News::NoteNotSaved(reason),
-        });
     }
 
     /// Does what is due, until nothing is.
@@ -268,8 +206,7 @@ impl Keeper {
         self.advance_grant(now);
         self.advance_pin(now);
         if let Some(save) = self.ledger.due(now) {
-            let record = self.record();
-            self.on_its_way = Treasure::of(&record);
+            let record = Box::new(self.record());
             self.out.push(Action::Persist { save, record });
         }
     }
@@ -371,27 +308,5 @@ impl Keeper {
     /// Whether the last save failed and the next has not succeeded yet.
     pub fn is_unsaved(&self) -> bool {
         self.ledger.is_failing()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn each_token_and_the_pin_is_at_risk_alone_and_what_lies_on_disk_is_not() {
-        let secret = |text| Some(Secret::new(text));
-        let token = AccessToken { token: Secret::new("a"), token_type: "Bearer".to_owned(), scope: None };
-        let whole = Treasure { refresh_token: secret("r"), access: Some(Rc::new(token)), pin: secret("p") };
-        assert!(!whole.exceeds(&whole));
-        let lacking = [
-            Treasure { refresh_token: None, ..whole.clone() },
-            Treasure { access: None, ..whole.clone() },
-            Treasure { pin: None, ..whole.clone() },
-        ];
-        for less in lacking {
-            assert!(whole.exceeds(&less), "{less:?}");
-            assert!(!less.exceeds(&whole), "{less:?}");
-        }
     }
 }

@@ -147,7 +147,7 @@ fn a_panic_that_shows_what_it_has_in_hand_shows_no_secret() {
         Box::new(Event::Asked(RequestId(1), ask)),
         Box::new(Action::SendPoll { call: CallId(1), code: secret() }),
         Box::new(Action::SendRefresh { call: CallId(1), refresh_token: secret() }),
-        Box::new(Action::Persist { save: SaveId(1), record: record() }),
+        Box::new(Action::Persist { save: SaveId(1), record: Box::new(record()) }),
         Box::new(Answer::Token { access: token(), promised: Duration::ZERO }),
     ];
     for thing in in_hand {

@@ -61,6 +61,11 @@ impl Access {
 }
 
 impl Grant {
+    /// Tokens of which ecobee has refused none so far.
+    pub(super) fn new(access: Option<Access>, refresh_token: Secret, previous: Option<Secret>) -> Box<Self> {
+        Box::new(Self { access, refresh_token, previous, refusals: 0, doubt: Doubt::None })
+    }
+
     pub(super) fn living(&self, now: Moment) -> Option<&Access> {
         self.access.as_ref().filter(|access| access.lives(now))
     }
@@ -103,18 +108,18 @@ pub(super) enum Phase {
     /// There is none.
     Absent,
     /// The access token is in use until its planned refresh.
-    Authorized { grant: Grant },
+    Authorized { grant: Box<Grant> },
     /// The store is being told that a refresh is about to be sent.
-    Marking { grant: Grant, save: SaveId, since: Moment },
+    Marking { grant: Box<Grant>, save: SaveId, since: Moment },
     /// A refresh is in flight.
-    Refreshing { grant: Grant, attempt: Attempt, since: Moment },
+    Refreshing { grant: Box<Grant>, attempt: Attempt, since: Moment },
     /// New tokens are on their way to the disk.
-    Saving { grant: Grant, save: SaveId, since: Moment, news: News },
+    Saving { grant: Box<Grant>, save: SaveId, since: Moment, news: News },
     /// The last refresh failed. The next comes at `at`; not even a forced one before `not_before`.
-    Retrying { grant: Grant, at: Moment, not_before: Moment },
+    Retrying { grant: Box<Grant>, at: Moment, not_before: Moment },
     /// ecobee refused the refresh token too often. It is tried again at `at`, while a person is awaited; not even a
     /// forced try comes before `not_before`.
-    Refused { grant: Grant, at: Moment, not_before: Moment },
+    Refused { grant: Box<Grant>, at: Moment, not_before: Moment },
 }
 
 impl Phase {

@@ -14,6 +14,21 @@ pub(super) struct Ledger {
     reported: u64,
     wanted: Wanted,
     failures: u32,
+    /// How often something came that cannot be had again; how often by the save on its way; how often by what lies on disk.
+    gains: u64,
+    gains_ordered: u64,
+    gains_saved: u64,
+    /// The worst that the diary has of saves that fail.
+    told: Option<Stake>,
+}
+
+/// What a kill would lose while saves fail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Stake {
+    /// Notes only, such as the mark before a refresh.
+    Notes,
+    /// A token or a PIN.
+    Treasure,
 }
 
 /// Whether the record has changed since the last save was ordered.
@@ -46,6 +61,23 @@ impl Ledger {
         SaveId(self.ordered + 1)
     }
 
+    /// The same, and the record has a token or a PIN in it that cannot be had again.
+    pub(super) fn gain(&mut self) -> SaveId {
+        self.gains += 1;
+        self.change()
+    }
+
+    /// What a kill would lose.
+    pub(super) fn stake(&self) -> Stake {
+        if self.gains > self.gains_saved { Stake::Treasure } else { Stake::Notes }
+    }
+
+    /// What a kill would lose, now that a save has failed; told once, and once more when it becomes worse.
+    pub(super) fn news_of_failure(&mut self) -> Option<Stake> {
+        let stake = Some(self.stake());
+        (stake > self.told).then(|| self.told = stake).and(stake)
+    }
+
     /// A failed save is not put off any longer.
     pub(super) fn hurry(&mut self) {
         if matches!(self.wanted, Wanted::At(_)) {
@@ -74,6 +106,7 @@ impl Ledger {
             return None;
         }
         self.wanted = Wanted::Nothing;
+        self.gains_ordered = self.gains;
         self.ordered += 1;
         Some(SaveId(self.ordered))
     }
@@ -85,6 +118,8 @@ impl Ledger {
         }
         self.reported = save.0;
         if ok {
+            self.gains_saved = self.gains_ordered;
+            self.told = None;
             return if std::mem::take(&mut self.failures) > 0 { Report::Recovered } else { Report::Saved };
         }
         self.failures = self.failures.saturating_add(1);
@@ -156,6 +191,34 @@ mod tests {
         let third = ledger.due(LATER).expect("an order");
         assert_eq!(ledger.report(third, true, LATER), Report::Recovered);
         assert!(!ledger.is_failing());
+    }
+
+    #[test]
+    fn what_was_gained_is_at_stake_until_a_save_that_began_later_succeeds() {
+        let mut ledger = Ledger::default();
+        let save_next = |ledger: &mut Ledger, ok| {
+            let save = ledger.due(LATER).expect("an order");
+            ledger.report(save, ok, LATER);
+        };
+        ledger.change();
+        save_next(&mut ledger, false);
+        assert_eq!((ledger.stake(), ledger.news_of_failure()), (Stake::Notes, Some(Stake::Notes)));
+        let under_way = ledger.due(LATER).expect("an order");
+        ledger.gain();
+        assert_eq!(ledger.report(under_way, true, LATER), Report::Recovered);
+        assert_eq!(ledger.stake(), Stake::Treasure, "that save began before");
+        save_next(&mut ledger, false);
+        assert_eq!((ledger.news_of_failure(), ledger.news_of_failure()), (Some(Stake::Treasure), None));
+        save_next(&mut ledger, true);
+        assert_eq!(ledger.stake(), Stake::Notes);
+    }
+
+    #[test]
+    fn a_failure_is_told_once_and_once_more_when_it_becomes_worse() {
+        let mut ledger = Ledger::default();
+        assert_eq!((ledger.news_of_failure(), ledger.news_of_failure()), (Some(Stake::Notes), None));
+        ledger.gain();
+        assert_eq!((ledger.news_of_failure(), ledger.news_of_failure()), (Some(Stake::Treasure), None));
     }
 
     #[test]

@@ -236,7 +236,7 @@ impl Keeper {
                 expires_at: sent_at + issued.lifetime,
                 interval,
                 poll_at: now + interval,
-                save: self.ledger.change(),
+                save: self.ledger.gain(),
                 shown_from: now + SAVE_PATIENCE,
                 diary: Diary::Open,
             },

@@ -40,13 +40,8 @@ impl Keeper {
                 standing: Standing::Good,
             }
         });
-        let grant = Grant {
-            access,
-            refresh_token: stored.refresh_token,
-            previous: stored.previous,
-            refusals: stored.refusals,
-            doubt: Doubt::None,
-        };
+        let mut grant = Grant::new(access, stored.refresh_token, stored.previous);
+        grant.refusals = stored.refusals;
         let counted_out = grant.refusals >= self.policy.refusals_before_pin && grant.living(now).is_none();
         self.phase = if !counted_out {
             Phase::Authorized { grant }
@@ -112,14 +107,14 @@ impl Keeper {
         self.note_lasting_trouble(now);
     }
 
-    fn advance_authorized(&mut self, now: Moment, grant: Grant) {
+    fn advance_authorized(&mut self, now: Moment, mut grant: Box<Grant>) {
         let due = grant.access.as_ref().is_none_or(|access| access.plan.refresh_at() <= now);
         if !due || !self.may_call() {
             self.phase = Phase::Authorized { grant };
         } else if grant.refresh_token.is_empty() {
             // ecobee gave no refresh token: the access token is used up, then a person is asked.
             let at = grant.access.as_ref().map_or(now, |access| access.expires_at);
-            let grant = Grant { refusals: u32::MAX, ..grant };
+            grant.refusals = u32::MAX;
             self.phase = Phase::Retrying { grant, at, not_before: now };
             self.advance_grant(now);
         } else if grant.needs_mark(now) {
@@ -130,7 +125,7 @@ impl Keeper {
         }
     }
 
-    fn advance_marking(&mut self, now: Moment, mut grant: Grant, save: SaveId, since: Moment) {
+    fn advance_marking(&mut self, now: Moment, mut grant: Box<Grant>, save: SaveId, since: Moment) {
         if self.season == Season::Stopping {
             self.ledger.change();
             self.phase = Phase::Authorized { grant };
@@ -164,7 +159,7 @@ impl Keeper {
         }
     }
 
-    fn advance_retrying(&mut self, now: Moment, mut grant: Grant, at: Moment, not_before: Moment) {
+    fn advance_retrying(&mut self, now: Moment, mut grant: Box<Grant>, at: Moment, not_before: Moment) {
         let dead = grant.refusals >= self.policy.refusals_before_pin && grant.living(now).is_none();
         if dead && not_before <= now && self.may_call() {
             if grant.previous.is_some() {
@@ -184,7 +179,7 @@ impl Keeper {
     }
 
     /// From here on a person is awaited; `held`: how long ecobee wishes to be left alone.
-    fn give_up(&mut self, now: Moment, grant: Grant, held: Duration) {
+    fn give_up(&mut self, now: Moment, grant: Box<Grant>, held: Duration) {
         self.ledger.change();
         if grant.refresh_token.is_empty() {
             self.tell(News::TokenDied);
@@ -196,7 +191,13 @@ impl Keeper {
         }
     }
 
-    fn send_refresh(&mut self, grant: Grant, attempt: Attempt, since: Moment) {
+    /// The same, the previous refresh token having been tried in vain.
+    fn give_up_all(&mut self, now: Moment, mut grant: Box<Grant>, held: Duration) {
+        grant.previous = None;
+        self.give_up(now, grant, held);
+    }
+
+    fn send_refresh(&mut self, grant: Box<Grant>, attempt: Attempt, since: Moment) {
         let refresh_token = match (attempt, &grant.previous) {
             (Attempt::Previous, Some(previous)) => previous.clone(),
             _ => grant.refresh_token.clone(),
@@ -229,7 +230,7 @@ impl Keeper {
                 // ecobee has done nothing: the mark on disk is taken back.
                 self.ledger.change();
                 if attempt == Attempt::Previous {
-                    self.give_up(now, Grant { previous: None, ..grant }, Duration::ZERO);
+                    self.give_up_all(now, grant, Duration::ZERO);
                 } else {
                     self.retry(now, grant, attempt, self.policy.retry_max, Duration::ZERO);
                 }
@@ -255,15 +256,14 @@ impl Keeper {
         }
     }
 
-    fn renewed(&mut self, now: Moment, sent_at: Moment, granted: Granted, grant: Grant, attempt: Attempt) {
+    fn renewed(&mut self, now: Moment, sent_at: Moment, granted: Granted, grant: Box<Grant>, attempt: Attempt) {
         let (refresh_token, previous) = grant.succeeded_by(attempt, granted.refresh_token);
         if matches!(attempt, Attempt::Slow | Attempt::Previous) {
             self.call_off_pin();
         }
         let access = self.access(now, sent_at, granted.access, granted.lifetime);
         let news = News::Renewed { expires_at: access.expires_at };
-        let grant = Grant { access: Some(access), refresh_token, previous, refusals: 0, doubt: Doubt::None };
-        self.keep(now, grant, news);
+        self.keep(now, Grant::new(Some(access), refresh_token, previous), news);
     }
 
     /// Tokens for an entered PIN. They replace whatever there was.
@@ -272,9 +272,7 @@ impl Keeper {
         let refresh_token = granted.refresh_token.or(old).unwrap_or_else(|| Secret::new(""));
         let access = self.access(now, sent_at, granted.access, granted.lifetime);
         let news = News::Authorized { expires_at: access.expires_at };
-        let grant =
-            Grant { access: Some(access), refresh_token, previous: None, refusals: 0, doubt: Doubt::None };
-        self.keep(now, grant, news);
+        self.keep(now, Grant::new(Some(access), refresh_token, None), news);
     }
 
     /// Takes a refresh token that came without a usable access token, unless a grant lives: the next refresh, at
@@ -283,9 +281,8 @@ impl Keeper {
         if self.phase.grant().is_some_and(|grant| grant.living(now).is_some()) {
             return;
         }
-        self.ledger.change();
-        let grant = Grant { access: None, refresh_token, previous: None, refusals: 0, doubt: Doubt::None };
-        self.phase = Phase::Authorized { grant };
+        self.ledger.gain();
+        self.phase = Phase::Authorized { grant: Grant::new(None, refresh_token, None) };
     }
 
     fn access(&mut self, now: Moment, sent_at: Moment, token: AccessToken, lifetime: Duration) -> Access {
@@ -304,8 +301,8 @@ impl Keeper {
         }
     }
 
-    fn keep(&mut self, now: Moment, grant: Grant, news: News) {
-        let save = self.ledger.change();
+    fn keep(&mut self, now: Moment, grant: Box<Grant>, news: News) {
+        let save = self.ledger.gain();
         self.phase = Phase::Saving { grant, save, since: now, news };
         let ended = [self.refreshes.succeeded(now), self.pins.succeeded(now)].into_iter().flatten().max();
         if let Some(after) = ended {
@@ -313,7 +310,7 @@ impl Keeper {
         }
     }
 
-    fn publish(&mut self, grant: Grant, news: News) {
+    fn publish(&mut self, grant: Box<Grant>, news: News) {
         self.phase = Phase::Authorized { grant };
         self.tell(news);
         if std::mem::take(&mut self.told).is_anything() {
@@ -321,9 +318,9 @@ impl Keeper {
         }
     }
 
-    fn refused(&mut self, now: Moment, mut grant: Grant, attempt: Attempt, reason: &str) {
+    fn refused(&mut self, now: Moment, mut grant: Box<Grant>, attempt: Attempt, reason: &str) {
         match attempt {
-            Attempt::Previous => self.give_up(now, Grant { previous: None, ..grant }, Duration::ZERO),
+            Attempt::Previous => self.give_up_all(now, grant, Duration::ZERO),
             Attempt::Usual | Attempt::Repeated | Attempt::Slow => {
                 self.ledger.change();
                 grant.refusals = grant.refusals.saturating_add(1);
@@ -336,13 +333,15 @@ impl Keeper {
         }
     }
 
-    fn troubled(&mut self, now: Moment, grant: Grant, attempt: Attempt, trouble: &Trouble) {
+    fn troubled(&mut self, now: Moment, grant: Box<Grant>, attempt: Attempt, trouble: &Trouble) {
         let news = self.refreshes.failed(now, &trouble.reason);
         self.tell(news);
         let mark_is_wrong = trouble.reach == Reach::Unsent && grant.needs_mark(now);
         let grant = Self::doubted(grant, attempt, trouble);
-        if mark_is_wrong || trouble.replaces_tokens() {
-            // Nothing reached ecobee: the mark on disk is taken back. Or a new refresh token must not be lost.
+        if trouble.rotated.is_some() {
+            self.ledger.gain();
+        } else if mark_is_wrong || trouble.replaces_tokens() {
+            // Nothing reached ecobee: the mark on disk is taken back. Or what the disk has is dead.
             self.ledger.change();
         }
         let held = trouble.held();
@@ -352,7 +351,7 @@ impl Keeper {
             (Attempt::Previous, Reach::Broken | Reach::Sent | Reach::Granted)
                 if trouble.rotated.is_none() =>
             {
-                self.give_up(now, Grant { previous: None, ..grant }, held);
+                self.give_up_all(now, grant, held);
             }
             (Attempt::Usual | Attempt::Repeated | Attempt::Previous | Attempt::Slow, _) => {
                 self.retry(now, grant, attempt, pause, held);
@@ -361,7 +360,7 @@ impl Keeper {
     }
 
     /// What a failed call leaves in the dark.
-    fn doubted(mut grant: Grant, attempt: Attempt, trouble: &Trouble) -> Grant {
+    fn doubted(mut grant: Box<Grant>, attempt: Attempt, trouble: &Trouble) -> Box<Grant> {
         if trouble.reach != Reach::Unsent {
             grant.doubt = Doubt::MayBeReplaced;
         }
@@ -371,12 +370,13 @@ impl Keeper {
         if let Some(rotated) = trouble.rotated.clone() {
             let doubt = grant.doubt;
             let (refresh_token, previous) = grant.succeeded_by(attempt, Some(rotated));
-            return Grant { access: None, refresh_token, previous, refusals: 0, doubt };
+            grant = Grant::new(None, refresh_token, previous);
+            grant.doubt = doubt;
         }
         grant
     }
 
-    fn retry(&mut self, now: Moment, grant: Grant, attempt: Attempt, pause: Duration, held: Duration) {
+    fn retry(&mut self, now: Moment, grant: Box<Grant>, attempt: Attempt, pause: Duration, held: Duration) {
         self.phase = match attempt {
             Attempt::Slow => Phase::Refused { grant, at: now + SLOW_RETRY.max(held), not_before: now + held },
             Attempt::Usual | Attempt::Repeated | Attempt::Previous => {

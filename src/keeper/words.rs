@@ -55,7 +55,7 @@ pub enum Action {
     /// Trade the refresh token for a new access token.
     SendRefresh { call: CallId, refresh_token: Secret },
     /// Put this on disk.
-    Persist { save: SaveId, record: Record },
+    Persist { save: SaveId, record: Box<Record> },
     /// Answer a client.
     Answer(RequestId, Answer),
     /// Something an operator's diary should hold.

@@ -1,6 +1,7 @@
 //! How tokens, PINs and states are written.
 
 use std::fmt;
+use std::rc::Rc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -24,8 +25,12 @@ const EVENTS: HeaderValue = HeaderValue::from_static("text/event-stream");
 /// How many accounts a sentence names.
 const NAMED: usize = 5;
 
-fn ok(media_type: HeaderValue, body: impl Into<Bytes>) -> Response<Body> {
-    let mut response = Response::new(Body::whole(body));
+fn ok(media_type: HeaderValue, bytes: impl Into<Bytes>) -> Response<Body> {
+    with(media_type, Body::whole(bytes))
+}
+
+fn with(media_type: HeaderValue, body: Body) -> Response<Body> {
+    let mut response = Response::new(body);
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, media_type);
     headers.insert(CACHE_CONTROL, NO_STORE);
@@ -49,32 +54,22 @@ struct TokenDocument<'a> {
     scope: Option<&'a str>,
 }
 
-pub(super) fn token(access: &AccessToken, promised: Duration, form: Form) -> Response<Body> {
-    let token = access.token.expose();
+pub(super) fn token(access: Rc<AccessToken>, promised: Duration, form: Form) -> Response<Body> {
     match form {
-        Form::Text => ok(TEXT, line(&[token])),
-        Form::Header => ok(TEXT, line(&["Authorization: ", &access.token_type, " ", token])),
+        Form::Text => with(TEXT, Body::line(access)),
+        Form::Header => {
+            ok(TEXT, format!("Authorization: {} {}\n", access.token_type, access.token.expose()))
+        }
         Form::Json => ok(
             JSON,
             json(&TokenDocument {
-                access_token: token,
+                access_token: access.token.expose(),
                 token_type: &access.token_type,
                 expires_in: promised.as_secs(),
                 scope: access.scope.as_deref(),
             }),
         ),
     }
-}
-
-/// One allocation, of the right size.
-fn line(pieces: &[&str]) -> Vec<u8> {
-    let length = pieces.iter().map(|piece| piece.len()).sum::<usize>();
-    let mut line = Vec::with_capacity(length + 1);
-    for piece in pieces {
-        line.extend_from_slice(piece.as_bytes());
-    }
-    line.push(b'\n');
-    line
 }
 
 /// A wall time, in milliseconds since 1970; written as RFC 3339 wants it, in whole seconds of UTC.
@@ -167,11 +162,7 @@ pub(super) fn of_account<L: Lender>(lender: &L, account: L::Account) -> impl Ser
 }
 
 pub(super) fn events(stream: Body) -> Response<Body> {
-    let mut response = Response::new(stream);
-    let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, EVENTS);
-    headers.insert(CACHE_CONTROL, NO_STORE);
-    response
+    with(EVENTS, stream)
 }
 
 pub(super) fn metrics(dialect: Dialect, text: String) -> Response<Body> {

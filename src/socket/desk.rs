@@ -106,7 +106,7 @@ impl<L: Lender> Visit<L> {
             self.admit(account, name, &mut groups).await?;
             if let Some(answer) = self.put(account, name, ask.clone(), &mut groups).await {
                 return match answer {
-                    Answer::Token { access, promised } => Ok(answers::token(&access, promised, form)),
+                    Answer::Token { access, promised } => Ok(answers::token(access, promised, form)),
                     Answer::Pin(view) => Ok(answers::pin(lender, view)),
                     Answer::Problem(problem) => Err(Problem::of_keeper(lender, problem)),
                 };

@@ -600,7 +600,7 @@ impl World {
                 let sight = Sight::new(self.now, &self.policy, &self.ecobee);
                 self.laws.save_began(&sight, &record);
                 let written = self.machine.reading(self.now);
-                let (takes, result) = self.disk.begin(self.now, save, record, written, &mut self.tally);
+                let (takes, result) = self.disk.begin(self.now, save, *record, written, &mut self.tally);
                 self.later(takes, Due::Saved { life: self.life, save, result });
             }
             Action::Answer(id, answer) => {
