@@ -159,10 +159,11 @@ impl Keeper {
                 self.ledger.hurry();
             }
         }
+        // What was just asked for may begin at once; who waits is judged in the light of that.
         self.advance(now);
         self.judge_waiters(now);
         // Judging may have put a refresh off, which is to be written down.
-        self.advance(now);
+        self.order_save(now);
         let wake_at = self.wake_at(now);
         self.out.push(Action::WakeAt(wake_at));
         std::mem::take(&mut self.out)
@@ -205,6 +206,10 @@ impl Keeper {
     fn advance(&mut self, now: Moment) {
         self.advance_grant(now);
         self.advance_pin(now);
+        self.order_save(now);
+    }
+
+    fn order_save(&mut self, now: Moment) {
         if let Some(save) = self.ledger.due(now) {
             let record = Box::new(self.record());
             self.out.push(Action::Persist { save, record });

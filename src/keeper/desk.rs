@@ -56,7 +56,7 @@ enum Verdict {
 }
 
 impl Keeper {
-    /// A client asks. It is answered in this step or becomes a waiter.
+    /// A client asks. It is refused at once or becomes a waiter, whom this step may still answer.
     pub(super) fn asked(&mut self, now: Moment, request: RequestId, ask: &Ask) {
         let need = match self.admit(now, ask) {
             Ok(need) => need,
@@ -67,16 +67,7 @@ impl Keeper {
         };
         let patience = if ask.wait.is_some() { Patience::Stated } else { Patience::Usual };
         let deadline = now + ask.wait.unwrap_or(PATIENCE);
-        let mut waiter = Waiter { request, again_at: deadline, need, patience, deadline };
-        // What was just asked for may begin at once; judge the request in the light of that.
-        self.advance(now);
-        match self.judge(now, &waiter) {
-            Verdict::Give(answer) => self.out.push(Action::Answer(request, answer)),
-            Verdict::WaitUntil(at) => {
-                waiter.again_at = at;
-                self.waiters.push(waiter);
-            }
-        }
+        self.waiters.push(Waiter { request, again_at: deadline, need, patience, deadline });
     }
 
     fn admit(&mut self, now: Moment, ask: &Ask) -> Result<Need, Problem> {

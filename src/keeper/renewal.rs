@@ -90,6 +90,8 @@ impl Keeper {
             Phase::Saving { grant, save, since, news } => {
                 if self.ledger.is_reported(save) || now >= since + SAVE_PATIENCE {
                     self.publish(grant, news);
+                    // The save may have taken so long that the next refresh is due.
+                    self.advance_grant(now);
                 } else {
                     self.phase = Phase::Saving { grant, save, since, news };
                 }
