@@ -94,6 +94,8 @@ pub struct Keeper {
     ledger: Ledger,
     budget: Budget,
     waiters: Vec<Waiter>,
+    /// Until then no step has anything to do that no event asks for.
+    due_at: Option<Moment>,
     pin_asked_at: Option<Moment>,
     pin_again_at: Option<Moment>,
     pin_held_until: Option<Moment>,
@@ -119,6 +121,7 @@ impl Keeper {
             ledger: Ledger::default(),
             budget: Budget::default(),
             waiters: Vec::new(),
+            due_at: Some(now),
             pin_asked_at: None,
             pin_again_at: None,
             pin_held_until: None,
@@ -139,6 +142,10 @@ impl Keeper {
         match event {
             Event::Started | Event::Ticked => {}
             Event::Asked(request, ask) => {
+                if let Some(answer) = self.lend(now, &ask) {
+                    self.out.push(Action::Answer(request, answer));
+                    return self.rest();
+                }
                 self.advance(now);
                 self.asked(now, request, &ask);
             }
@@ -164,8 +171,13 @@ impl Keeper {
         self.judge_waiters(now);
         // Judging may have put a refresh off, which is to be written down.
         self.order_save(now);
-        let wake_at = self.wake_at(now);
-        self.out.push(Action::WakeAt(wake_at));
+        self.due_at = self.find_due_at(now);
+        self.rest()
+    }
+
+    /// Ends a step.
+    fn rest(&mut self) -> Vec<Action> {
+        self.out.push(Action::WakeAt(self.due_at));
         std::mem::take(&mut self.out)
     }
 
@@ -217,7 +229,7 @@ impl Keeper {
     }
 
     /// The next moment at which something is due that no event announces.
-    fn wake_at(&self, now: Moment) -> Option<Moment> {
+    fn find_due_at(&self, now: Moment) -> Option<Moment> {
         let waiting = self.waiters.iter().map(|waiter| waiter.again_at).min();
         [self.grant_wake_at(now), self.pin_wake_at(now), self.ledger.wake_at(), waiting]
             .into_iter()

@@ -56,6 +56,27 @@ enum Verdict {
 }
 
 impl Keeper {
+    /// The short way of nearly all questions: a reader who asks for no promise, while nothing is due and a token lives,
+    /// changes nothing but what is promised.
+    pub(super) fn lend(&mut self, now: Moment, ask: &Ask) -> Option<Answer> {
+        let Want::Token { min_ttl: Duration::ZERO, told } = ask.want else { return None };
+        if !matches!(self.phase, Phase::Authorized { .. }) || self.due_at.is_some_and(|due_at| due_at <= now)
+        {
+            return None;
+        }
+        let reader = Reader {
+            min_ttl: Duration::ZERO,
+            told,
+            newer_than: None,
+            patience: Patience::Usual,
+            deadline: now,
+        };
+        match self.judge_reader(now, &reader) {
+            Verdict::Give(answer @ Answer::Token { .. }) => Some(answer),
+            Verdict::Give(Answer::Pin(_) | Answer::Problem(_)) | Verdict::WaitUntil(_) => None,
+        }
+    }
+
     /// A client asks. It is refused at once or becomes a waiter, whom this step may still answer.
     pub(super) fn asked(&mut self, now: Moment, request: RequestId, ask: &Ask) {
         let need = match self.admit(now, ask) {

@@ -258,7 +258,14 @@ impl Keeper {
         }
     }
 
-    fn renewed(&mut self, now: Moment, sent_at: Moment, granted: Granted, grant: Box<Grant>, attempt: Attempt) {
+    fn renewed(
+        &mut self,
+        now: Moment,
+        sent_at: Moment,
+        granted: Granted,
+        grant: Box<Grant>,
+        attempt: Attempt,
+    ) {
         let (refresh_token, previous) = grant.succeeded_by(attempt, granted.refresh_token);
         if matches!(attempt, Attempt::Slow | Attempt::Previous) {
             self.call_off_pin();
