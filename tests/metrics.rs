@@ -2,12 +2,8 @@
 
 mod harness;
 
-use std::time::Duration;
-
 use ecobee_simulator::{CallKind, Simulator};
-use harness::{Daemon, Stage};
-
-const HOUR: Duration = Duration::from_secs(3600);
+use harness::{Daemon, HOUR, Stage};
 
 /// The value of a sample that is there.
 #[track_caller]
@@ -76,11 +72,7 @@ fn the_counters_move_as_the_simulator_counts_and_a_reload_keeps_them() {
     assert!((expiry - issued - 3600.0).abs() < 1.0, "a token of an hour: {issued} {expiry}");
     assert!(issued >= value(&text, "ecobee_tokend_start_timestamp_seconds"));
 
-    let ready = daemon.notified.all().iter().filter(|line| *line == "READY=1").count();
-    daemon.signal("HUP");
-    daemon.notified.wait_until("the end of the reload", |lines| {
-        (lines.iter().filter(|line| *line == "READY=1").count() > ready).then_some(())
-    });
+    daemon.reload();
     let text = metrics(&daemon);
     as_the_simulator_counts(&text, &stage.simulator);
     assert!((value(&text, "ecobee_tokend_refreshes_total{account=\"home\"}") - 1.0).abs() < 0.5);

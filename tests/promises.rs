@@ -5,9 +5,7 @@ mod harness;
 use std::time::{Duration, Instant};
 
 use ecobee_simulator::{CallKind, Endpoint, Liveness, Mood};
-use harness::{PATIENCE, Stage};
-
-const HOUR: Duration = Duration::from_secs(3600);
+use harness::{HOUR, PATIENCE, Stage};
 
 /// A lifetime whose window opens after 6 s and closes after 10.8 s.
 const SHORT: Duration = Duration::from_secs(12);
@@ -117,11 +115,7 @@ fn readers_get_the_old_token_when_a_refresh_takes_long() {
     let old = daemon.token("home");
     stage.simulator.add_mood(Mood::delay_before_commit(Duration::from_secs(6)).on(Endpoint::Refresh).once());
     daemon.signal("USR1");
-    assert!(
-        stage
-            .simulator
-            .wait_for(PATIENCE, |_, calls| calls.iter().any(|call| call.kind == CallKind::Refresh))
-    );
+    stage.wait_for_call(CallKind::Refresh);
 
     let asked_at = Instant::now();
     let answer = daemon.get_json("/token");

@@ -12,11 +12,9 @@ use std::time::Duration;
 
 use ecobee_simulator::{CallKind, Endpoint, Mood};
 
-use crate::harness::http::{Connection, ask};
-use crate::harness::{PATIENCE, Stage};
-use crate::manager::{Door, launch_with, rewrite};
-
-const HOUR: Duration = Duration::from_secs(3600);
+use crate::harness::http::{Connection, Response, ask};
+use crate::harness::{HOUR, Stage};
+use crate::manager::{Door, launch_with};
 
 #[test]
 fn an_inherited_socket_is_served_and_left_where_it_is() {
@@ -42,9 +40,8 @@ fn the_path_that_is_said_is_the_one_that_is_listened_at() {
     let elsewhere = stage.folder.path().join("elsewhere");
     let listener = UnixListener::bind(&elsewhere).expect("it binds");
 
-    let daemon = launch_with(&stage, vec![listener.into()]);
+    let daemon = launch_with(&stage, vec![listener.into()]).ready();
 
-    daemon.notified.wait_for("READY=1", |line| line == "READY=1");
     daemon.log.wait_for("where it listens", |line| {
         line.contains(&format!("listening at {},", elsewhere.display()))
     });
@@ -59,8 +56,7 @@ fn every_inherited_socket_is_served() {
     let second = stage.folder.path().join("second");
     let listener = UnixListener::bind(&second).expect("it binds");
 
-    let daemon = launch_with(&stage, vec![door.handed_over(), listener.into()]);
-    daemon.notified.wait_for("READY=1", |line| line == "READY=1");
+    let daemon = launch_with(&stage, vec![door.handed_over(), listener.into()]).ready();
 
     for path in [&stage.socket(), &second] {
         assert_eq!(ask(path, "GET /status").expect("it answers").status, 200, "{}", path.display());
@@ -72,13 +68,10 @@ fn every_inherited_socket_is_served() {
 #[test]
 fn descriptors_for_another_process_are_left_alone() {
     let stage = Stage::with_lifetime(HOUR);
-    let config = stage.config();
-    let daemon =
-        crate::harness::Daemon::launch_with(&[], &config, stage.folder.path(), &stage.socket(), |command| {
-            command.env("LISTEN_PID", "1").env("LISTEN_FDS", "1");
-        });
-    daemon.notified.wait_for("READY=1", |line| line == "READY=1");
-    assert_eq!(daemon.get("/status").status, 200, "at its own socket");
+    let daemon = stage.launch_with(&[], |command| {
+        command.env("LISTEN_PID", "1").env("LISTEN_FDS", "1");
+    });
+    assert_eq!(daemon.ready().get("/status").status, 200, "at its own socket");
 }
 
 #[test]
@@ -121,13 +114,10 @@ fn one_bad_socket_among_good_ones_is_refused_too() {
 #[test]
 fn descriptors_that_are_not_there_are_an_error_and_no_crash() {
     let stage = Stage::with_lifetime(HOUR);
-    let config = stage.config();
     for count in ["1", "4000000000", "many"] {
         let script = format!("LISTEN_PID=$$ LISTEN_FDS={count} exec \"$@\"");
         let around = ["sh", "-c", &script, "sh"];
-        let daemon =
-            crate::harness::Daemon::launch_under(&around, &config, stage.folder.path(), &stage.socket());
-        let (status, log) = daemon.ended();
+        let (status, log) = stage.launch_with(&around, |_| {}).ended();
         assert_eq!(status.code(), Some(73), "{count}: {log:?}");
         assert!(log.join("\n").contains("LISTEN_FDS"), "{log:?}");
     }
@@ -138,7 +128,7 @@ fn a_bad_configuration_ends_the_daemon_before_anyone_is_let_in_and_clients_wait_
     let stage = Stage::with_lifetime(HOUR);
     let door = Door::of(&stage);
     door.start(&stage).kill();
-    rewrite(&stage, |text| text.replace("ahead", "ahed"));
+    stage.rewrite(|text| text.replace("ahead", "ahed"));
     let mut knocking = Connection::open(&stage.socket()).expect("the queue takes it");
     knocking.send("GET /status", None, "").expect("and its request");
 
@@ -152,7 +142,7 @@ fn a_bad_configuration_ends_the_daemon_before_anyone_is_let_in_and_clients_wait_
         line.starts_with("STATUS=") && line.contains("refresh.ahed")
     });
     assert!(!notified.all().contains(&"READY=1".to_owned()));
-    rewrite(&stage, |text| text.replace("ahed", "ahead"));
+    stage.rewrite(|text| text.replace("ahed", "ahead"));
     let _daemon = door.start(&stage);
     assert_eq!(knocking.receive().expect("an answer at last").status, 200);
 }
@@ -166,7 +156,7 @@ struct Crowd {
 }
 
 impl Crowd {
-    fn count(&self, what: &str, outcome: io::Result<crate::harness::http::Response>) {
+    fn count(&self, what: &str, outcome: io::Result<Response>) {
         match outcome {
             Ok(response) if response.status == 200 => {
                 self.answered.fetch_add(1, Ordering::Relaxed);
@@ -264,11 +254,7 @@ fn while_a_refresh_is_awaited_the_stop_is_extended_again_and_again_and_newcomers
     assert_eq!(known.ask("GET /status", None, "").expect("an answer").status, 200);
     stage.simulator.add_mood(Mood::delay_after_commit(Duration::from_secs(12)).on(Endpoint::Refresh).once());
     daemon.signal("USR1");
-    assert!(
-        stage
-            .simulator
-            .wait_for(PATIENCE, |_, calls| calls.iter().any(|call| call.kind == CallKind::Refresh))
-    );
+    stage.wait_for_call(CallKind::Refresh);
 
     daemon.signal("TERM");
     daemon.notified.wait_for("STOPPING=1", |line| line == "STOPPING=1");

@@ -1,6 +1,5 @@
-//! What a service manager does: hands sockets over, and waits for notifications.
+//! What a service manager does: it makes sockets, and hands them over.
 
-use std::fs;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixListener;
 
@@ -10,7 +9,7 @@ use crate::harness::{Daemon, Stage};
 const HAND_OVER_ONE: &str = "exec 3<&0 0</dev/null; LISTEN_PID=$$ LISTEN_FDS=1 exec \"$@\"";
 const HAND_OVER_TWO: &str = "exec 3<&0 4<&1 0</dev/null 1>/dev/null; LISTEN_PID=$$ LISTEN_FDS=2 exec \"$@\"";
 
-/// Starts the daemon with these descriptors, one or two; nothing is waited for.
+/// Starts the daemon with these descriptors, one or two, and the configuration that was written; nothing is waited for.
 pub(crate) fn launch_with(stage: &Stage, handed_over: Vec<OwnedFd>) -> Daemon {
     let script = if handed_over.len() == 1 { HAND_OVER_ONE } else { HAND_OVER_TWO };
     let around = ["sh", "-c", script, "sh"];
@@ -45,39 +44,6 @@ impl Door {
 
     /// Starts the daemon behind it, and waits until it is ready.
     pub(crate) fn start(&self, stage: &Stage) -> Daemon {
-        let daemon = self.launch(stage);
-        daemon.notified.wait_for("READY=1", |line| line == "READY=1");
-        daemon
+        self.launch(stage).ready()
     }
-}
-
-/// How often the daemon has said that it is ready: once for the start and once for each reload.
-pub(crate) fn ready_count(lines: &[String]) -> usize {
-    lines.iter().filter(|line| *line == "READY=1").count()
-}
-
-/// Reloads, and waits until the daemon says that it has.
-pub(crate) fn reload(daemon: &Daemon) {
-    let before = ready_count(&daemon.notified.all());
-    daemon.signal("HUP");
-    daemon.notified.wait_until("the end of the reload", |lines| (ready_count(lines) > before).then_some(()));
-}
-
-/// Changes the configuration file of a stage, which was written before.
-pub(crate) fn rewrite(stage: &Stage, change: impl FnOnce(String) -> String) {
-    let path = stage.folder.path().join("config.toml");
-    let before = fs::read_to_string(&path).expect("it was written");
-    let after = change(before.clone());
-    assert_ne!(before, after, "the test changes nothing");
-    fs::write(path, after).expect("it is ours");
-}
-
-/// Adds text to the end of the configuration file.
-pub(crate) fn append(stage: &Stage, toml: &str) {
-    rewrite(stage, |text| text + toml);
-}
-
-/// The last status that the daemon told.
-pub(crate) fn last_status(lines: &[String]) -> Option<&str> {
-    lines.iter().rev().find_map(|line| line.strip_prefix("STATUS="))
 }

@@ -4,19 +4,15 @@ use std::fs;
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 use std::process::Command;
-use std::time::Duration;
 
 use ecobee_simulator::{Endpoint, Mood};
 
-use crate::harness::{Daemon, KEY, PATIENCE, Stage, skipped};
-
-const HOUR: Duration = Duration::from_secs(3600);
+use crate::harness::{Daemon, HOUR, KEY, PATIENCE, Stage, skipped};
 
 #[test]
 fn the_watchdog_is_fed_twice_in_the_time_that_systemd_allows() {
     let stage = Stage::with_lifetime(HOUR);
-    let config = stage.config();
-    let daemon = Daemon::launch_with(&[], &config, stage.folder.path(), &stage.socket(), |command| {
+    let daemon = stage.launch_with(&[], |command| {
         command.env("WATCHDOG_USEC", "200000");
     });
     daemon.notified.wait_until("five times", |lines| {
@@ -79,20 +75,12 @@ fn an_ecobee_that_answers_nonsense_is_trouble_but_not_unreachable() {
     assert!(!status.contains("unreachable"), "{status}");
 }
 
-/// Starts the daemon with one more variable in its environment.
-fn start_with(stage: &Stage, name: &str, value: &str) -> Daemon {
-    let config = stage.config();
-    let daemon = Daemon::launch_with(&[], &config, stage.folder.path(), &stage.socket(), |command| {
-        command.env(name, value);
-    });
-    daemon.notified.wait_for("READY=1", |line| line == "READY=1");
-    daemon
-}
-
 #[test]
 fn a_misspelt_log_filter_silences_nothing_and_is_complained_about() {
     let stage = Stage::with_lifetime(HOUR);
-    let daemon = start_with(&stage, "RUST_LOG", "inof");
+    let daemon = stage.launch_with(&[], |command| {
+        command.env("RUST_LOG", "inof");
+    });
     daemon.log.wait_for("the complaint", |line| line.contains(" WARN ") && line.contains("\"inof\""));
     daemon.log.wait_for("the usual lines", |line| line.contains(" INFO ") && line.contains("listening at"));
 }
@@ -108,11 +96,10 @@ fn people_read_an_accounts_name_once_a_line() {
 #[test]
 fn json_lines_have_the_account_and_its_state() {
     let stage = Stage::with_lifetime(HOUR);
-    let config = stage.config();
-    let daemon = Daemon::launch_with(&[], &config, stage.folder.path(), &stage.socket(), |command| {
+    let launched = stage.launch_with(&[], |command| {
         command.args(["--log-format", "json"]);
     });
-    daemon.notified.wait_for("READY=1", |line| line == "READY=1");
+    let daemon = launched.ready();
     daemon.enter_pin(&stage.simulator, "home", stage.key_of("home"));
     let line = daemon.log.wait_for("the news", |line| line.contains("home: authorized; "));
     let line: serde_json::Value = serde_json::from_str(&line).expect("JSON");
@@ -165,9 +152,7 @@ impl Journal {
             skipped("this user cannot make a mount namespace for a journal of its own");
             return None;
         }
-        let daemon = Daemon::launch_under(&around, &stage.config(), stage.folder.path(), &stage.socket());
-        daemon.notified.wait_for("READY=1", |line| line == "READY=1");
-        Some(Self { socket, daemon })
+        Some(Self { socket, daemon: stage.start_under(&around) })
     }
 }
 
@@ -212,16 +197,14 @@ fn a_stop_says_what_it_waits_for() {
     let stage = Stage::with_lifetime(HOUR);
     let daemon = stage.start();
     daemon.pin("home");
-    // Nothing can be saved any more, not even by root.
-    let in_the_way = stage.state().join(".home.json.new");
-    fs::create_dir_all(in_the_way.join("folder")).expect("it is ours");
+    let in_the_way = stage.hinder_saving("home");
     daemon.enter_pin(&stage.simulator, "home", KEY);
     daemon.log.wait_for("the failure", |line| line.contains("in memory only"));
     let log = daemon.log.clone();
     daemon.signal("TERM");
     let said = log.wait_for("what is awaited", |line| line.contains("stopping; "));
     assert!(said.contains("stopping; the saving of what is new is awaited, for "), "{said}");
-    fs::remove_dir_all(in_the_way).expect("it is ours");
+    in_the_way.remove();
     let (status, _) = daemon.ended();
     assert!(status.success() && stage.stored("home").contains("refresh_token"));
 }

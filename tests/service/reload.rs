@@ -2,16 +2,15 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::thread;
 use std::time::Duration;
 
 use ecobee_simulator::{CallKind, Endpoint, Mood, Pin};
 
 use crate::harness::http::{Connection, Response, ask};
-use crate::harness::{Daemon, KEY, PATIENCE, Stage, skipped};
-use crate::manager::{Door, append, last_status, reload, rewrite};
+use crate::harness::{HOUR, KEY, Stage, as_user};
+use crate::manager::Door;
 
-const HOUR: Duration = Duration::from_secs(3600);
+/// The section of an account as a [`Stage`] writes it.
 const CABIN: &str = "[accounts.cabin]\napi-key = \"key-of-cabin-0123456789\"\n";
 const CABIN_KEY: &str = "key-of-cabin-0123456789";
 
@@ -28,7 +27,7 @@ fn systemd_hears_of_a_reload_and_of_its_end() {
     let daemon = stage.start();
     daemon.pin("home");
 
-    reload(&daemon);
+    daemon.reload();
 
     let lines = daemon.notified.all();
     let place = |what: &str| lines.iter().position(|line| line.starts_with(what)).expect(what);
@@ -47,7 +46,7 @@ fn an_unchanged_file_changes_nothing_and_costs_no_call() {
     let mut kept = Connection::open(&stage.socket()).expect("it connects");
     stage.simulator.clear_calls();
     for _ in 0..3 {
-        reload(&daemon);
+        daemon.reload();
         assert_eq!(on(&mut kept, "GET /token").text(), token);
     }
     assert_eq!(stage.simulator.calls(), []);
@@ -59,26 +58,22 @@ fn a_bad_file_is_not_taken_over_and_the_reason_stays_in_the_status_until_it_is_m
     let daemon = stage.start_authorized();
     let token = daemon.token("home");
     stage.simulator.clear_calls();
-    rewrite(&stage, |text| text.replace("[refresh]", "[refresh]\nahed = \"5m\"") + CABIN);
+    stage.rewrite(|text| text.replace("[refresh]", "[refresh]\nahed = \"5m\"") + CABIN);
 
-    reload(&daemon);
+    daemon.reload();
 
     daemon.log.wait_for("the reason", |line| line.contains("ERROR") && line.contains("refresh.ahed"));
-    daemon.notified.wait_until("the reason in the status", |lines| {
-        last_status(lines)
-            .filter(|status| status.contains("token good") && status.contains("refresh.ahed"))
-            .map(drop)
+    daemon.wait_for_its_status("the reason beside the rest", |status| {
+        status.contains("token good") && status.contains("refresh.ahed")
     });
     assert_eq!(daemon.get("/token").text(), token);
     assert_eq!(daemon.get("/accounts/cabin/status").status, 404, "nothing of it was taken over");
     assert_eq!(stage.simulator.calls(), []);
 
-    rewrite(&stage, |text| text.replace("ahed = \"5m\"", ""));
-    reload(&daemon);
+    stage.rewrite(|text| text.replace("ahed = \"5m\"", ""));
+    daemon.reload();
 
-    daemon.notified.wait_until("the reason gone", |lines| {
-        last_status(lines).filter(|status| !status.contains("refresh.ahed")).map(drop)
-    });
+    daemon.wait_for_its_status("the reason gone", |status| !status.contains("refresh.ahed"));
     assert_eq!(daemon.get("/accounts/cabin/status").status, 200);
 }
 
@@ -87,7 +82,7 @@ fn a_missing_file_is_a_bad_one() {
     let stage = Stage::with_lifetime(HOUR);
     let daemon = stage.start_authorized();
     fs::remove_file(stage.folder.path().join("config.toml")).expect("it is ours");
-    reload(&daemon);
+    daemon.reload();
     daemon.log.wait_for("the reason", |line| line.contains("ERROR") && line.contains("does not exist"));
     assert_eq!(daemon.get("/token").status, 200);
 }
@@ -102,8 +97,8 @@ fn accounts_are_picked_up_by_a_daemon_that_had_none() {
     let mut kept = Connection::open(&stage.socket()).expect("it connects");
     assert_eq!(on(&mut kept, "GET /token").status, 503);
 
-    append(&stage, CABIN);
-    reload(&daemon);
+    stage.append(CABIN);
+    daemon.reload();
 
     daemon.enter_pin(&stage.simulator, "cabin", CABIN_KEY);
     assert_eq!(on(&mut kept, "GET /token").status, 200, "the only account is the default");
@@ -118,8 +113,8 @@ fn an_account_that_comes_disturbs_no_other() {
     let mut kept = Connection::open(&stage.socket()).expect("it connects");
     assert_eq!(on(&mut kept, "GET /token").text(), token);
 
-    append(&stage, CABIN);
-    reload(&daemon);
+    stage.append(CABIN);
+    daemon.reload();
 
     assert_eq!(
         on(&mut kept, "GET /accounts/cabin/status").status,
@@ -134,128 +129,104 @@ fn an_account_that_comes_disturbs_no_other() {
 
 #[test]
 fn an_account_that_goes_answers_its_waiting_clients_and_keeps_its_file() {
-    let stage = Stage::with_lifetime(HOUR);
-    append_and_start(&stage, |daemon| {
-        daemon.enter_pin(&stage.simulator, "home", KEY);
-        daemon.pin("cabin");
-        let mut kept = Connection::open(&stage.socket()).expect("it connects");
-        assert_eq!(on(&mut kept, "GET /accounts/cabin/status").status, 200);
-        let mut waiting = Connection::open(&stage.socket()).expect("it connects");
-        waiting.send("GET /accounts/cabin/token?wait=3600", None, "").expect("it asks");
-        // One connection is served after the other: what is asked now comes after the other has begun to wait.
-        for _ in 0..3 {
-            assert_eq!(on(&mut kept, "GET /accounts/home/token").status, 200);
-        }
-        let file = stage.stored("cabin");
+    let stage = Stage::with_lifetime(HOUR).accounts(&["home", "cabin"]);
+    let daemon = stage.start();
+    daemon.enter_pin(&stage.simulator, "home", stage.key_of("home"));
+    daemon.pin("cabin");
+    let mut kept = Connection::open(&stage.socket()).expect("it connects");
+    assert_eq!(on(&mut kept, "GET /accounts/cabin/status").status, 200);
+    let mut waiting = Connection::open(&stage.socket()).expect("it connects");
+    waiting.send("GET /accounts/cabin/token?wait=3600", None, "").expect("it asks");
+    // One connection is served after the other: what is asked now comes after the other has begun to wait.
+    for _ in 0..3 {
+        assert_eq!(on(&mut kept, "GET /accounts/home/token").status, 200);
+    }
+    let file = stage.stored("cabin");
 
-        rewrite(&stage, |text| text.replace(CABIN, ""));
-        reload(daemon);
+    stage.rewrite(|text| text.replace(CABIN, ""));
+    daemon.reload();
 
-        let answer = waiting.receive().expect("an answer at once");
-        assert_eq!((answer.status, answer.member("code")), (404, "unknown-account".to_owned()));
-        assert_eq!(on(&mut kept, "GET /accounts/cabin/token").member("code"), "unknown-account");
-        assert_eq!(on(&mut kept, "GET /token").status, 200, "the one that is left is the default");
-        assert!(!file.is_empty() && stage.stored("cabin") == file);
-    });
-}
-
-/// Starts a daemon with `home` and `cabin`.
-fn append_and_start(stage: &Stage, play: impl FnOnce(&Daemon)) {
-    stage.config();
-    append(stage, CABIN);
-    let config = stage.folder.path().join("config.toml");
-    let daemon = Daemon::launch(&config, stage.folder.path(), &stage.socket());
-    daemon.notified.wait_for("READY=1", |line| line == "READY=1");
-    play(&daemon);
+    let answer = waiting.receive().expect("an answer at once");
+    assert_eq!((answer.status, answer.member("code")), (404, "unknown-account".to_owned()));
+    assert_eq!(on(&mut kept, "GET /accounts/cabin/token").member("code"), "unknown-account");
+    assert_eq!(on(&mut kept, "GET /token").status, 200, "the one that is left is the default");
+    assert!(!file.is_empty() && stage.stored("cabin") == file);
 }
 
 #[test]
 fn an_account_that_comes_back_takes_up_its_file() {
-    let stage = Stage::with_lifetime(HOUR);
-    append_and_start(&stage, |daemon| {
-        let token = daemon.enter_pin(&stage.simulator, "cabin", CABIN_KEY);
-        rewrite(&stage, |text| text.replace(CABIN, ""));
-        reload(daemon);
-        assert_eq!(daemon.get("/accounts/cabin/token").status, 404);
-        stage.simulator.clear_calls();
+    let stage = Stage::with_lifetime(HOUR).accounts(&["home", "cabin"]);
+    let daemon = stage.start();
+    let token = daemon.enter_pin(&stage.simulator, "cabin", CABIN_KEY);
+    stage.rewrite(|text| text.replace(CABIN, ""));
+    daemon.reload();
+    assert_eq!(daemon.get("/accounts/cabin/token").status, 404);
+    stage.simulator.clear_calls();
 
-        append(&stage, CABIN);
-        reload(daemon);
+    stage.append(CABIN);
+    daemon.reload();
 
-        assert_eq!(daemon.token("cabin"), token);
-        assert!(stage.simulator.calls().iter().all(|call| call.client_id.as_deref() != Some(CABIN_KEY)));
-    });
+    assert_eq!(daemon.token("cabin"), token);
+    assert!(stage.simulator.calls().iter().all(|call| call.client_id.as_deref() != Some(CABIN_KEY)));
+}
+
+/// Has the token of `cabin` refreshed by an ecobee that takes so long for the answer: who waits for it.
+fn refresh_cabin_slowly(stage: &Stage, length: Duration) -> Connection {
+    let slow = Mood::delay_after_commit(length).on(Endpoint::Refresh).of_client(CABIN_KEY);
+    stage.simulator.add_mood(slow.once());
+    let mut asking = Connection::open(&stage.socket()).expect("it connects");
+    asking.send("POST /accounts/cabin/refresh", None, "").expect("it asks");
+    stage.wait_for_call(CallKind::Refresh);
+    asking
 }
 
 #[test]
 fn a_refresh_in_flight_of_an_account_that_goes_is_awaited_and_what_it_brings_is_saved() {
-    let stage = Stage::with_lifetime(HOUR);
-    append_and_start(&stage, |daemon| {
-        let old = daemon.enter_pin(&stage.simulator, "cabin", CABIN_KEY);
-        let slow =
-            Mood::delay_after_commit(Duration::from_secs(3)).on(Endpoint::Refresh).of_client(CABIN_KEY);
-        stage.simulator.add_mood(slow.once());
-        let mut asking = Connection::open(&stage.socket()).expect("it connects");
-        asking.send("POST /accounts/cabin/refresh", None, "").expect("it asks");
-        assert!(
-            stage
-                .simulator
-                .wait_for(PATIENCE, |_, calls| calls.iter().any(|call| call.kind == CallKind::Refresh))
-        );
+    let stage = Stage::with_lifetime(HOUR).accounts(&["home", "cabin"]);
+    let daemon = stage.start();
+    let old = daemon.enter_pin(&stage.simulator, "cabin", CABIN_KEY);
+    let mut asking = refresh_cabin_slowly(&stage, Duration::from_secs(3));
 
-        rewrite(&stage, |text| text.replace(CABIN, ""));
-        reload(daemon);
-        assert_eq!(asking.receive().expect("an answer at once").status, 404);
-        // Back before the call is over: no second one is made beside it.
-        append(&stage, CABIN);
-        reload(daemon);
+    stage.rewrite(|text| text.replace(CABIN, ""));
+    daemon.reload();
+    assert_eq!(asking.receive().expect("an answer at once").status, 404);
+    // Back before the call is over: no second one is made beside it.
+    stage.append(CABIN);
+    daemon.reload();
 
-        let answer = daemon.get("/accounts/cabin/token?min_ttl=60");
-        assert_eq!(answer.status, 200, "whoever asks meanwhile waits for the end: {}", answer.body);
-        let token = answer.text().to_owned();
-        assert_ne!(token, old);
-        assert_eq!(stage.simulator.calls_of(CallKind::Refresh).len(), 1);
-        assert!(stage.stored("cabin").contains(&token));
-    });
+    let answer = daemon.get("/accounts/cabin/token?min_ttl=60");
+    assert_eq!(answer.status, 200, "whoever asks meanwhile waits for the end: {}", answer.body);
+    let token = answer.text().to_owned();
+    assert_ne!(token, old);
+    assert_eq!(stage.simulator.calls_of(CallKind::Refresh).len(), 1);
+    assert!(stage.stored("cabin").contains(&token));
 }
 
 #[test]
 fn an_account_that_comes_back_before_it_could_be_saved_has_lost_nothing() {
-    let stage = Stage::with_lifetime(HOUR);
-    append_and_start(&stage, |daemon| {
-        let old = daemon.enter_pin(&stage.simulator, "cabin", CABIN_KEY);
-        let slow =
-            Mood::delay_after_commit(Duration::from_secs(1)).on(Endpoint::Refresh).of_client(CABIN_KEY);
-        stage.simulator.add_mood(slow.once());
-        let mut asking = Connection::open(&stage.socket()).expect("it connects");
-        asking.send("POST /accounts/cabin/refresh", None, "").expect("it asks");
-        assert!(
-            stage
-                .simulator
-                .wait_for(PATIENCE, |_, calls| calls.iter().any(|call| call.kind == CallKind::Refresh))
-        );
-        // Nothing can be saved any more, not even by root.
-        let in_the_way = stage.state().join(".cabin.json.new");
-        fs::create_dir_all(in_the_way.join("folder")).expect("it is ours");
-        let token = asking.receive().expect("an answer").text().to_owned();
-        assert_ne!(token, old);
-        daemon.log.wait_for("the failure", |line| line.contains("ERROR") && line.contains("in memory only"));
+    let stage = Stage::with_lifetime(HOUR).accounts(&["home", "cabin"]);
+    let daemon = stage.start();
+    let old = daemon.enter_pin(&stage.simulator, "cabin", CABIN_KEY);
+    let mut asking = refresh_cabin_slowly(&stage, Duration::from_secs(1));
+    let in_the_way = stage.hinder_saving("cabin");
+    let token = asking.receive().expect("an answer").text().to_owned();
+    assert_ne!(token, old);
+    daemon.log.wait_for("the failure", |line| line.contains("ERROR") && line.contains("in memory only"));
 
-        rewrite(&stage, |text| text.replace(CABIN, ""));
-        reload(daemon);
-        assert_eq!(daemon.get("/accounts/cabin/token").status, 404);
-        append(&stage, CABIN);
-        reload(daemon);
-        let answer = daemon.get("/accounts/cabin/token");
-        assert_eq!((answer.status, answer.text()), (200, token.as_str()), "{}", answer.body);
+    stage.rewrite(|text| text.replace(CABIN, ""));
+    daemon.reload();
+    assert_eq!(daemon.get("/accounts/cabin/token").status, 404);
+    stage.append(CABIN);
+    daemon.reload();
+    let answer = daemon.get("/accounts/cabin/token");
+    assert_eq!((answer.status, answer.text()), (200, token.as_str()), "{}", answer.body);
 
-        fs::remove_dir_all(in_the_way).expect("it is ours");
-        daemon.log.wait_for("the save", |line| line.contains("everything is saved again"));
-        assert!(stage.stored("cabin").contains(&token));
-        assert_eq!(stage.simulator.calls_of(CallKind::Refresh).len(), 1);
-        // It is as alive as before.
-        assert_eq!(daemon.post("/accounts/cabin/authorize", "").status, 200);
-    });
+    in_the_way.remove();
+    daemon.log.wait_for("the save", |line| line.contains("everything is saved again"));
+    assert!(stage.stored("cabin").contains(&token));
+    assert_eq!(stage.simulator.calls_of(CallKind::Refresh).len(), 1);
+    // It is as alive as before.
+    assert_eq!(daemon.post("/accounts/cabin/authorize", "").status, 200);
 }
 
 #[test]
@@ -263,22 +234,17 @@ fn rule_12_another_api_key_starts_a_pin_flow_and_keeps_the_old_file() {
     let stage = Stage::with_lifetime(HOUR);
     let daemon = stage.start_authorized();
     let old = stage.stored("home");
-    let key_file = stage.folder.path().join("home.key");
-    fs::write(&key_file, KEY).expect("it is ours");
-    rewrite(&stage, |text| text.replace(&format!("api-key = \"{KEY}\""), "api-key-file = \"home.key\""));
-    reload(&daemon);
+    stage.put("home.key", KEY, 0o600);
+    stage.rewrite(|text| text.replace(&format!("api-key = \"{KEY}\""), "api-key-file = \"home.key\""));
+    daemon.reload();
     assert_eq!(daemon.get("/token").status, 200, "the same key from another place is the same key");
 
-    fs::write(&key_file, "another-key-0123456789").expect("it is ours");
-    reload(&daemon);
+    stage.put("home.key", "another-key-0123456789", 0o600);
+    daemon.reload();
 
     let pin = daemon.pin("home");
     assert_eq!(daemon.get("/token").member("pin"), pin);
-    let kept = fs::read_dir(stage.state()).expect("the folder").filter_map(Result::ok).any(|entry| {
-        entry.file_name().to_string_lossy().starts_with("home.json.other-key-")
-            && fs::read_to_string(entry.path()).is_ok_and(|text| text == old)
-    });
-    assert!(kept, "the old grant is kept aside");
+    assert_eq!(stage.kept_aside("home.json.other-key-"), [old]);
     let key = "another-key-0123456789".to_owned();
     stage.simulator.approve(Pin::LatestOf(key)).expect("the simulator knows the PIN");
     daemon.token("home");
@@ -291,26 +257,18 @@ fn another_api_key_during_a_refresh_waits_for_its_end_and_loses_nothing() {
     let slow = Mood::delay_after_commit(Duration::from_secs(2)).on(Endpoint::Refresh);
     stage.simulator.add_mood(slow.once());
     daemon.signal("USR1");
-    assert!(
-        stage
-            .simulator
-            .wait_for(PATIENCE, |_, calls| calls.iter().any(|call| call.kind == CallKind::Refresh))
-    );
+    stage.wait_for_call(CallKind::Refresh);
 
-    rewrite(&stage, |text| text.replace(KEY, "another-key-0123456789"));
-    reload(&daemon);
+    stage.rewrite(|text| text.replace(KEY, "another-key-0123456789"));
+    daemon.reload();
     assert_eq!(daemon.get("/token").status, 503, "the old key's token is nobody's any more");
 
     daemon.pin("home");
     let truth = stage.simulator.truth();
     let fresh =
         truth.grants().iter().flat_map(|grant| &grant.refresh_tokens).last().expect("a grant").value.clone();
-    let kept = fs::read_dir(stage.state())
-        .expect("the folder")
-        .filter_map(Result::ok)
-        .filter(|entry| entry.file_name().to_string_lossy().contains(".other-key-"))
-        .any(|entry| fs::read_to_string(entry.path()).is_ok_and(|text| text.contains(&fresh)));
-    assert!(kept, "what the refresh brought lies in the file that is kept aside");
+    let kept = stage.kept_aside("home.json.other-key-").concat();
+    assert!(kept.contains(&fresh), "what the refresh brought lies in the file that is kept aside");
 }
 
 #[test]
@@ -318,8 +276,8 @@ fn rule_12_another_scope_is_said_and_waits_for_the_next_authorization() {
     let stage = Stage::with_lifetime(HOUR);
     let daemon = stage.start_authorized();
     stage.simulator.clear_calls();
-    append(&stage, "scope = \"smartRead\"\n");
-    reload(&daemon);
+    stage.append("scope = \"smartRead\"\n");
+    daemon.reload();
     daemon.log.wait_for("a word about it", |line| line.contains("smartWrite") && line.contains("smartRead"));
     assert_eq!(daemon.get_json("/token").json()["scope"], "smartWrite");
     assert_eq!(stage.simulator.calls(), []);
@@ -339,9 +297,9 @@ fn another_policy_holds_from_the_next_token_on() {
         at("expires_at").duration_since(at("refresh_at")).as_secs()
     };
     assert!(ahead() <= 600);
-    rewrite(&stage, |text| text.replace("ahead = \"10m\"", "ahead = \"30m\""));
+    stage.rewrite(|text| text.replace("ahead = \"10m\"", "ahead = \"30m\""));
 
-    reload(&daemon);
+    daemon.reload();
 
     assert!(ahead() <= 600, "no promise is broken");
     assert_eq!(daemon.post("/refresh", "").status, 200);
@@ -355,8 +313,8 @@ fn another_default_account_is_the_default() {
     let daemon = stage.start_authorized();
     let token_of = |name: &str| daemon.token(name);
     assert_eq!(daemon.get("/token").text(), token_of("home"));
-    rewrite(&stage, |text| text.replace("default-account = \"home\"", "default-account = \"cabin\""));
-    reload(&daemon);
+    stage.rewrite(|text| text.replace("default-account = \"home\"", "default-account = \"cabin\""));
+    daemon.reload();
     assert_eq!(daemon.get("/token").text(), token_of("cabin"));
 }
 
@@ -365,8 +323,8 @@ fn another_address_of_ecobee_is_used_from_the_next_call_on() {
     let stage = Stage::with_lifetime(HOUR);
     let daemon = stage.start_authorized();
     let next = Stage::with_lifetime(HOUR);
-    rewrite(&stage, |text| text.replace(&stage.simulator.url(), &next.simulator.url()));
-    reload(&daemon);
+    stage.rewrite(|text| text.replace(&stage.simulator.url(), &next.simulator.url()));
+    daemon.reload();
     assert_eq!(next.simulator.calls(), [], "not before there is a reason");
     stage.simulator.clear_calls();
     daemon.post("/authorize", "");
@@ -381,109 +339,90 @@ fn a_reload_names_the_changed_keys_that_need_a_restart_and_no_others() {
     let token = daemon.token("home");
     let folder = stage.state().display().to_string();
     let other = format!("{folder}2");
-    rewrite(&stage, |text| text.replace("0600", "0660").replace(&folder, &other));
+    stage.rewrite(|text| text.replace("0600", "0660").replace(&folder, &other));
 
-    reload(&daemon);
+    daemon.reload();
 
     let names = "a restart is needed for what is new in socket.mode, store.directory";
     let line = daemon.log.wait_for("the names", |line| line.contains(" WARN ") && line.contains(names));
     assert!(line.ends_with(names), "{line}");
-    daemon.notified.wait_until("the names in the status", |lines| {
-        last_status(lines).filter(|status| status.ends_with(names)).map(drop)
-    });
+    daemon.wait_for_its_status("the names", |status| status.ends_with(names));
     assert_eq!(daemon.get("/token").text(), token);
     assert_eq!(fs::metadata(stage.socket()).expect("it is there").permissions().mode() & 0o777, 0o600);
 
-    rewrite(&stage, |text| text.replace("0660", "0600").replace(&other, &folder));
-    reload(&daemon);
-    daemon.notified.wait_until("nothing to be said", |lines| {
-        last_status(lines).filter(|status| !status.contains("restart")).map(drop)
-    });
+    stage.rewrite(|text| text.replace("0660", "0600").replace(&other, &folder));
+    daemon.reload();
+    daemon.wait_for_its_status("nothing to be said", |status| !status.contains("restart"));
 }
 
 #[test]
 fn what_is_new_in_socket_needs_no_restart_where_systemd_made_the_socket() {
     let stage = Stage::with_lifetime(HOUR);
     let daemon = Door::of(&stage).start(&stage);
-    rewrite(&stage, |text| text.replace("[socket]", "[socket]\nmode = \"0600\""));
-    reload(&daemon);
+    stage.rewrite(|text| text.replace("[socket]", "[socket]\nmode = \"0600\""));
+    daemon.reload();
     daemon.log.wait_for("the end", |line| line.contains("reloaded"));
     assert!(!daemon.log.all().join("\n").contains("restart"));
 }
 
 #[test]
 fn another_allow_list_holds_for_connections_that_are_open() {
-    if !rustix::process::getuid().is_root() {
-        return skipped("only root can play another user");
-    }
-    let stage = Stage::with_lifetime(HOUR).socket_section("mode = \"0666\"\nallow-world = true");
-    fs::set_permissions(stage.folder.path(), fs::Permissions::from_mode(0o755)).expect("it is ours");
+    let stage = Stage::with_lifetime(HOUR).open_to_the_world();
     let daemon = stage.start_authorized();
     let socket = stage.socket();
-    let mut nobody = thread::spawn(move || {
-        rustix::thread::set_thread_uid(rustix::thread::Uid::from_raw(65534)).expect("root may");
-        Connection::open(&socket).expect("it connects")
-    })
-    .join()
-    .expect("it connects");
+    let connection = as_user(65534, move || Connection::open(&socket).expect("it connects"));
+    let Some(mut nobody) = connection else { return };
     assert_eq!(on(&mut nobody, "GET /token").status, 200);
 
-    append(&stage, "allow-users = [1]\n");
-    reload(&daemon);
+    stage.append("allow-users = [1]\n");
+    daemon.reload();
     assert_eq!(on(&mut nobody, "GET /token").status, 403);
 
-    rewrite(&stage, |text| text.replace("allow-users = [1]", "allow-users = [65534]"));
-    reload(&daemon);
+    stage.rewrite(|text| text.replace("allow-users = [1]", "allow-users = [65534]"));
+    daemon.reload();
     assert_eq!(on(&mut nobody, "GET /token").status, 200);
 }
 
 #[test]
 fn another_allow_list_holds_for_those_who_wait_already() {
-    if !rustix::process::getuid().is_root() {
-        return skipped("only root can play another user");
-    }
-    let stage = Stage::with_lifetime(HOUR).socket_section("mode = \"0666\"\nallow-world = true");
-    fs::set_permissions(stage.folder.path(), fs::Permissions::from_mode(0o755)).expect("it is ours");
+    let stage = Stage::with_lifetime(HOUR).open_to_the_world();
     let daemon = stage.start();
     daemon.pin("home");
     let socket = stage.socket();
-    let mut nobody = thread::spawn(move || {
-        rustix::thread::set_thread_uid(rustix::thread::Uid::from_raw(65534)).expect("root may");
+    let waiting = as_user(65534, move || {
         let mut nobody = Connection::open(&socket).expect("it connects");
         nobody.send("GET /token?wait=60", None, "").expect("it asks");
         nobody
-    })
-    .join()
-    .expect("it asks");
+    });
+    let Some(mut nobody) = waiting else { return };
     // Whoever comes later is answered later.
     assert_eq!(ask(&stage.socket(), "GET /status").expect("an answer").status, 200);
 
-    append(&stage, "allow-users = [1]\n");
-    reload(&daemon);
+    stage.append("allow-users = [1]\n");
+    daemon.reload();
     daemon.enter_pin(&stage.simulator, "home", KEY);
     assert_eq!(nobody.receive().expect("an answer").status, 403);
 }
 
 #[test]
 fn a_new_account_whose_file_cannot_be_used_keeps_the_old_settings() {
-    let stage = Stage::with_lifetime(HOUR);
-    append_and_start(&stage, |daemon| {
-        daemon.enter_pin(&stage.simulator, "home", KEY);
-        daemon.enter_pin(&stage.simulator, "cabin", CABIN_KEY);
-        rewrite(&stage, |text| text.replace(CABIN, ""));
-        reload(daemon);
-        let file = stage.state().join("cabin.json");
-        let newer = stage.stored("cabin").replacen("\"version\": 1", "\"version\": 3", 1);
-        fs::write(&file, &newer).expect("it is ours");
+    let stage = Stage::with_lifetime(HOUR).accounts(&["home", "cabin"]);
+    let daemon = stage.start();
+    daemon.enter_pin(&stage.simulator, "home", stage.key_of("home"));
+    daemon.enter_pin(&stage.simulator, "cabin", CABIN_KEY);
+    stage.rewrite(|text| text.replace(CABIN, ""));
+    daemon.reload();
+    let file = stage.state().join("cabin.json");
+    let newer = stage.stored("cabin").replacen("\"version\": 1", "\"version\": 3", 1);
+    fs::write(&file, &newer).expect("it is ours");
 
-        append(&stage, CABIN);
-        reload(daemon);
+    stage.append(CABIN);
+    daemon.reload();
 
-        daemon.log.wait_for("the reason", |line| line.contains("ERROR") && line.contains("cabin.json"));
-        assert_eq!(daemon.get("/accounts/cabin/token").status, 404);
-        assert_eq!(daemon.get("/token").status, 200);
-        assert_eq!(stage.stored("cabin"), newer);
-    });
+    daemon.log.wait_for("the reason", |line| line.contains("ERROR") && line.contains("cabin.json"));
+    assert_eq!(daemon.get("/accounts/cabin/token").status, 404);
+    assert_eq!(daemon.get("/token").status, 200);
+    assert_eq!(stage.stored("cabin"), newer);
 }
 
 #[test]
@@ -493,7 +432,7 @@ fn reloads_one_after_the_other_end_with_the_last_file() {
     let token = daemon.token("home");
     for round in 0..20 {
         let name = format!("[accounts.extra-{round}]\n");
-        append(&stage, &format!("{name}api-key = \"key-of-extra-{round}-0123456789\"\n"));
+        stage.append(&format!("{name}api-key = \"key-of-extra-{round}-0123456789\"\n"));
         daemon.signal("HUP");
     }
     daemon.wait_for_status("extra-19", "the last one", |status| status["state"].is_string());
