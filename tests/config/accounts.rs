@@ -83,7 +83,7 @@ fn an_account_has_exactly_one_api_key() {
 }
 
 #[test]
-fn a_key_file_that_cannot_be_a_key_is_refused_by_name() {
+fn a_file_or_credential_that_cannot_be_a_key_is_refused_by_name() {
     let keys: [(&[u8], &str); 7] = [
         (b"", "is empty"),
         (b" \n", "is empty"),
@@ -94,29 +94,33 @@ fn a_key_file_that_cannot_be_a_key_is_refused_by_name() {
         (b"\xff", "holds a space or a character that is not visible ASCII"),
     ];
     for (content, why) in keys {
-        let computer = Computer::of_root().write("home.key", content);
-        assert_eq!(
-            computer.refusal("[accounts.home]\n\napi-key-file = \"home.key\""),
-            format!(
-                "config.toml:3: accounts.home.api-key-file: home.key {why}; wanted a file with an API key and nothing else"
-            )
-        );
+        let computer = Computer::of_root().with_credentials().write("home.key", content);
+        for key in ["api-key-file", "api-key-credential"] {
+            assert_eq!(
+                computer.refusal(format!("[accounts.home]\n\n{key} = \"home.key\"")),
+                format!(
+                    "config.toml:3: accounts.home.{key}: home.key {why}; wanted a file with an API key and nothing else"
+                )
+            );
+        }
     }
     let computer = Computer::of_root().write("home.key", [b'x'; 4096]);
     computer.load("accounts.home.api-key-file = \"home.key\"");
 }
 
 #[test]
-fn a_key_file_that_cannot_be_read_is_refused_by_name() {
-    let computer = Computer::of_root();
+fn a_file_or_credential_that_cannot_be_read_is_refused_by_name() {
+    let computer = Computer::of_root().with_credentials();
     fs::create_dir(computer.path("folder")).expect("a folder");
     for (name, why) in [("missing", "does not exist"), ("folder", "is not a regular file")] {
-        assert_eq!(
-            computer.refusal(format!("accounts.home.api-key-file = \"{name}\"")),
-            format!(
-                "config.toml:1: accounts.home.api-key-file: {name} {why}; wanted a file with an API key and nothing else"
-            )
-        );
+        for key in ["api-key-file", "api-key-credential"] {
+            assert_eq!(
+                computer.refusal(format!("accounts.home.{key} = \"{name}\"")),
+                format!(
+                    "config.toml:1: accounts.home.{key}: {name} {why}; wanted a file with an API key and nothing else"
+                )
+            );
+        }
     }
 }
 
@@ -130,8 +134,12 @@ fn a_credential_needs_a_unit_that_hands_it_over() {
 }
 
 #[test]
-fn a_credential_has_a_name_without_slashes() {
-    for name in ["a/b", "/etc/passwd", "..", ".", ""] {
+fn a_credential_has_any_name_without_slashes() {
+    for name in ["home.key", "two words", "-x", "..key", "größe", "a:b", "%h", "🔑", &"x".repeat(200)] {
+        let computer = Computer::of_root().with_credentials().write(name, KEY);
+        computer.load(&format!("accounts.home.api-key-credential = \"{name}\""));
+    }
+    for name in ["a/b", "../home.key", "/etc/passwd", "..", ".", ""] {
         let computer = Computer::of_root().with_credentials();
         assert_eq!(
             computer.refusal(format!("accounts.home.api-key-credential = \"{name}\"")),
