@@ -18,8 +18,8 @@ use std::thread;
 
 use blocks::Block;
 use ecobee_simulator::{CallKind, Liveness};
-use harness::{KEY, skipped};
-use home::{Home, Ran, run};
+use harness::{Ended, KEY, run_with, skipped};
+use home::Home;
 
 /// Where the script that cron and the timer run is saved.
 const SCRIPT: &str = "bin/thermostats";
@@ -184,7 +184,7 @@ fn is_missing(program: &str) -> bool {
 
 /// Ended well, and showed what it should.
 #[track_caller]
-fn judge(home: &Home, what: &str, ran: &Ran, shows: Shows) {
+fn judge(home: &Home, what: &str, ran: &Ended, shows: Shows) {
     assert!(ran.status.success(), "{what}\n{ran:#?}");
     let seen = match shows {
         Words(words) => ran.stdout.contains(words),
@@ -193,11 +193,11 @@ fn judge(home: &Home, what: &str, ran: &Ran, shows: Shows) {
     assert!(seen, "{what}\n{ran:#?}");
 }
 
-fn shell(home: &Home, text: &str, input: &str) -> Ran {
+fn shell(home: &Home, text: &str, input: &str) -> Ended {
     let mut command = home.command(&["bash", "-euo", "pipefail", "-c", text]);
     // In place of /run/ecobee-tokend/socket, which is the system's.
     command.env("ECOBEE_TOKEND_SOCKET", home.socket());
-    run(command, input)
+    run_with(command, input)
 }
 
 /// What the alternatives of `import` find: the files of other clients, each with a grant of its own.
@@ -245,7 +245,7 @@ fn follow(home: &mut Home, block: &Block, fate: Fate) {
         }
         Script(shows) => {
             let script = home.put(SCRIPT, text, 0o755);
-            judge(home, title, &run(home.command(&[&script.display().to_string()]), ""), shows);
+            judge(home, title, &run_with(home.command(&[&script.display().to_string()]), ""), shows);
         }
         Program(interpreter, file, shows) => {
             if is_missing(interpreter.last().expect("a program")) {
@@ -256,27 +256,16 @@ fn follow(home: &mut Home, block: &Block, fate: Fate) {
             let file = home.put(name, text, 0o755).display().to_string();
             let mut command = home.command(&[interpreter, &[&file]].concat());
             command.env("ECOBEE_TOKEND_SOCKET", home.socket());
-            judge(home, title, &run(command, ""), shows);
+            judge(home, title, &run_with(command, ""), shows);
         }
         Crontab => {
             for line in text.lines() {
                 let command = line.splitn(6, ' ').nth(5).expect("five fields and a command");
                 let mut cron = home.cron_command(&["/bin/sh", "-c", command]);
-                let ran = run(home.cron_command(&["/bin/sh", "-c", command]), "");
-                let said = format!("{}{}", ran.stdout, ran.stderr);
+                let said = run_with(home.cron_command(&["/bin/sh", "-c", command]), "").said();
                 assert!(said.contains("no daemon"), "what README says of cron and one's own daemon: {said}");
-                judge(
-                    home,
-                    line,
-                    &run(
-                        {
-                            cron.env("ECOBEE_TOKEND_SOCKET", home.socket());
-                            cron
-                        },
-                        "",
-                    ),
-                    Words(""),
-                );
+                cron.env("ECOBEE_TOKEND_SOCKET", home.socket());
+                judge(home, line, &run_with(cron, ""), Words(""));
                 let saved = fs::read_to_string(home.file("thermostats.json")).expect("it was written");
                 assert!(saved.contains("thermostatList"), "{saved}");
             }
@@ -287,8 +276,10 @@ fn follow(home: &mut Home, block: &Block, fate: Fate) {
             if is_missing("systemd-analyze") {
                 return;
             }
-            let verified =
-                run(home.command(&["systemd-analyze", "--user", "verify", &unit.display().to_string()]), "");
+            let verified = run_with(
+                home.command(&["systemd-analyze", "--user", "verify", &unit.display().to_string()]),
+                "",
+            );
             assert_eq!(
                 (verified.status.code(), verified.stderr.as_str()),
                 (Some(0), ""),
@@ -296,7 +287,7 @@ fn follow(home: &mut Home, block: &Block, fate: Fate) {
             );
             if let Some(command) = text.lines().find_map(|line| line.strip_prefix("ExecStart=")) {
                 let command = command.replace("%h", &home.file("").display().to_string());
-                judge(home, name, &run(home.command(&[&command]), ""), Words("thermostatList"));
+                judge(home, name, &run_with(home.command(&[&command]), ""), Words("thermostatList"));
             }
         }
         Toml => {
@@ -311,7 +302,7 @@ fn follow(home: &mut Home, block: &Block, fate: Fate) {
             }
             let mut command = home.command(&["ecobee-tokend", "check-config", "--config", &file]);
             command.env("CREDENTIALS_DIRECTORY", home.file("credentials"));
-            judge(home, title, &run(command, ""), Words("good"));
+            judge(home, title, &run_with(command, ""), Words("good"));
         }
         RunBy(_) | NotRun(_) => {}
     }
@@ -378,9 +369,9 @@ fn without_a_token_the_scripts_say_what_to_do_and_call_nobody() {
         }
         let mut command = home.command(words);
         command.env("ECOBEE_TOKEND_SOCKET", home.socket());
-        let ran = run(command, "");
+        let ran = run_with(command, "");
         assert!(!ran.status.success(), "{words:?}\n{ran:#?}");
-        let said = format!("{}{}", ran.stdout, ran.stderr);
+        let said = ran.said();
         assert!(said.contains(says) && !said.contains("Traceback"), "{words:?}\n{ran:#?}");
         // What is no request to ecobee's liking is not among its calls; the daemon's refusals are 503.
         assert!(!said.contains("returned error: 4"), "{words:?}\n{ran:#?}");

@@ -10,10 +10,8 @@ use std::time::Duration;
 use ecobee_simulator::{Endpoint, Mood};
 use tempfile::TempDir;
 
-use crate::harness::{Stage, skipped};
-use crate::run::{client, client_of, run, run_with};
-
-const HOUR: Duration = Duration::from_secs(3600);
+use crate::harness::{HOUR, Stage, run_with, skipped};
+use crate::run::{client, client_of, run};
 
 #[test]
 fn a_wrong_command_line_is_answered_with_what_is_wrong() {
@@ -160,10 +158,7 @@ fn another_persons_runtime_folder_is_passed_over() {
 
 #[test]
 fn seventy_seven_also_where_an_account_is_for_others() {
-    let stage = Stage::with_lifetime(HOUR)
-        .socket_section("mode = \"0666\"\nallow-world = true")
-        .each_account("allow-users = [\"daemon\"]");
-    fs::set_permissions(stage.folder.path(), Permissions::from_mode(0o755)).expect("it is ours");
+    let stage = Stage::with_lifetime(HOUR).each_account("allow-users = [\"daemon\"]").open_to_the_world();
     let daemon = stage.start_authorized();
     let Some(command) = as_nobody(client_of(&daemon.socket, &[])) else { return };
     let said = run_with(command, "").with(77);
@@ -234,8 +229,6 @@ fn when_to_come_back_is_said_once() {
     let said = run(&daemon.socket, &["refresh"]).with(75);
     assert!(said.stderr.contains("ask again in ") && !said.stderr.contains("Try again"), "{}", said.stderr);
 
-    stage.simulator.add_mood(Mood::status(503).on(Endpoint::All));
-    daemon.signal("USR1");
     let stage = Stage::with_lifetime(Duration::from_secs(2));
     let daemon = stage.start_authorized();
     stage.simulator.add_mood(Mood::status(503).on(Endpoint::All));

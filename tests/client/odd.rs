@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
-use crate::run::{Ended, client_of, run, run_with};
+use crate::harness::{Ended, run_with};
+use crate::run::{client_of, run};
 
 /// Something that listens where the daemon should, and treats each connection as told.
 struct Pretender {

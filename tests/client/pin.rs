@@ -6,10 +6,8 @@ use std::time::{Duration, Instant};
 use ecobee_simulator::{Endpoint, Mood, Pin};
 use serde_json::Value;
 
-use crate::harness::{PATIENCE, Stage};
+use crate::harness::{HOUR, PATIENCE, Stage};
 use crate::run::{Watched, client_of, run};
-
-const HOUR: Duration = Duration::from_secs(3600);
 
 #[test]
 fn in_a_pipe_it_is_one_line() {

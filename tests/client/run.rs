@@ -1,9 +1,9 @@
 //! The client as a process: run to its end, or watched while it runs, in a pipe or on a terminal.
 
 use std::fs::File;
-use std::io::{Read, Write};
+use std::io::Read;
 use std::path::Path;
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 use std::time::Instant;
@@ -12,7 +12,7 @@ use rustix::fs::OFlags;
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{Winsize, tcsetwinsize};
 
-use crate::harness::PATIENCE;
+use crate::harness::{Ended, PATIENCE, run_with};
 
 /// The client, with nothing in its environment that would tell it where to go or how to write.
 pub(crate) fn client() -> Command {
@@ -29,37 +29,6 @@ pub(crate) fn client_of(socket: &Path, arguments: &[&str]) -> Command {
     let mut command = client();
     command.arg("--socket").arg(socket).args(arguments);
     command
-}
-
-/// What came of it.
-#[derive(Debug)]
-pub(crate) struct Ended {
-    pub(crate) status: ExitStatus,
-    pub(crate) stdout: String,
-    pub(crate) stderr: String,
-}
-
-impl Ended {
-    /// Ended with this status, and said so much on the two outputs.
-    #[track_caller]
-    pub(crate) fn with(self, code: i32) -> Self {
-        assert_eq!(self.status.code(), Some(code), "{self:#?}");
-        self
-    }
-}
-
-/// Runs a command to its end, with this on its standard input.
-pub(crate) fn run_with(mut command: Command, input: &str) -> Ended {
-    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut child = command.spawn().expect("the client starts");
-    let mut stdin = child.stdin.take().expect("its input is ours");
-    let input = input.to_owned();
-    // A client that does not read its input is no failure.
-    let writing = thread::spawn(move || drop(stdin.write_all(input.as_bytes())));
-    let output = child.wait_with_output().expect("it ends");
-    writing.join().expect("the writer ends");
-    let text = |bytes| String::from_utf8(bytes).expect("text");
-    Ended { status: output.status, stdout: text(output.stdout), stderr: text(output.stderr) }
 }
 
 /// Runs the client of this socket to its end.

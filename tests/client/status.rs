@@ -1,14 +1,10 @@
 //! How the accounts are, for people and for programs.
 
-use std::time::Duration;
-
 use ecobee_simulator::Pin;
 use serde_json::Value;
 
-use crate::harness::Stage;
+use crate::harness::{HOUR, Stage};
 use crate::run::{Watched, client_of, run};
-
-const HOUR: Duration = Duration::from_secs(3600);
 
 #[test]
 fn each_account_has_its_line() {

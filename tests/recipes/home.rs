@@ -7,14 +7,14 @@ use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use ecobee_simulator::{Options, Simulator, Tls};
 use tempfile::TempDir;
 
-use crate::harness::{KEY, PATIENCE, quick};
+use crate::harness::{HOUR, KEY, PATIENCE, quick, run_with};
 
 /// Root has other folders than people have: in a user namespace of its own it is one of them.
 const AS_A_PERSON: [&str; 4] = ["unshare", "--user", "--map-user=1000", "--map-group=1000"];
@@ -46,7 +46,7 @@ impl Home {
                 return Err(format!("root cannot become an ordinary user here: {probe:?}"));
             }
         }
-        let options = Options { tls: Tls::Good, ..quick(Duration::from_secs(3600)) };
+        let options = Options { tls: Tls::Good, ..quick(HOUR) };
         let simulator = Simulator::start(options).expect("the simulator starts");
         let proxy = proxy_to(simulator.address());
         let folder = TempDir::new().expect("a temporary folder");
@@ -125,10 +125,7 @@ impl Home {
             .env("SSL_CERT_FILE", &authority)
             .env("CURL_CA_BUNDLE", &authority)
             .env("NODE_EXTRA_CA_CERTS", &authority)
-            .env("NODE_OPTIONS", format!("--require {}", self.at("etc/way.js").display()))
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
+            .env("NODE_OPTIONS", format!("--require {}", self.at("etc/way.js").display()));
         command
     }
 
@@ -136,7 +133,8 @@ impl Home {
     pub(crate) fn start_daemon(&mut self, block: &str) {
         assert!(self.daemon.is_none(), "one runs already");
         let mut command = self.command(&["bash", "-euo", "pipefail", "-c", block]);
-        let daemon = command.process_group(0).stdout(Stdio::null()).stderr(Stdio::null());
+        let daemon =
+            command.process_group(0).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         self.daemon = Some(daemon.spawn().expect("it starts"));
         wait_for("the daemon's socket", || self.socket().exists());
     }
@@ -152,7 +150,7 @@ impl Home {
     pub(crate) fn pin(&self) -> String {
         let deadline = Instant::now() + PATIENCE;
         loop {
-            let shown = run(self.command(&["ecobee-token", "pin"]), "");
+            let shown = run_with(self.command(&["ecobee-token", "pin"]), "");
             if let Some(pin) = shown.stdout.strip_prefix("enter PIN ") {
                 return pin.split(' ').next().unwrap_or_default().to_owned();
             }
@@ -178,28 +176,6 @@ fn wait_for(what: &str, test: impl Fn() -> bool) {
 impl Drop for Home {
     fn drop(&mut self) {
         self.stop_daemon();
-    }
-}
-
-/// What came of a command, given this on its standard input.
-pub(crate) fn run(mut command: Command, input: &str) -> Ran {
-    let mut child = command.stdin(Stdio::piped()).spawn().expect("it starts");
-    // What has no interest in its input is no failure.
-    let _ = child.stdin.take().expect("its input is ours").write_all(input.as_bytes());
-    Ran::from(child.wait_with_output().expect("it ends"))
-}
-
-#[derive(Debug)]
-pub(crate) struct Ran {
-    pub(crate) status: ExitStatus,
-    pub(crate) stdout: String,
-    pub(crate) stderr: String,
-}
-
-impl From<Output> for Ran {
-    fn from(output: Output) -> Self {
-        let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
-        Self { status: output.status, stdout: text(output.stdout), stderr: text(output.stderr) }
     }
 }
 
