@@ -3,17 +3,11 @@
 mod harness;
 
 use std::io::{Read, Write};
-use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
-use std::os::unix::process::CommandExt;
-use std::process::Command;
-use std::time::Duration;
 
-use ecobee_simulator::{CallKind, Endpoint, Mood};
-use harness::http::{Connection, Response};
-use harness::{Daemon, Stage};
-
-const HOUR: Duration = Duration::from_secs(3600);
+use ecobee_simulator::{CallKind, Endpoint, Liveness, Mood};
+use harness::http::{Connection, Response, ask, post};
+use harness::{Daemon, HOUR, Stage, as_user};
 
 /// Holds an answer against its code, and against what every problem must have.
 fn is_problem(answer: &Response, status: u16, code: &str) {
@@ -103,97 +97,61 @@ fn too_many_requests_and_a_request_that_is_too_large() {
 
 #[test]
 fn only_those_who_are_allowed_get_the_token() {
+    const ALLOWED: u32 = 4242;
     const NOBODY: u32 = 65534;
-    if !rustix::process::getuid().is_root() {
-        println!("SKIPPED: only root can ask as somebody else");
-        return;
-    }
-    let stage = Stage::with_lifetime(HOUR)
-        .each_account("allow-users = [4242]")
-        .socket_section("mode = \"0666\"\nallow-world = true");
-    std::fs::set_permissions(stage.folder.path(), std::fs::Permissions::from_mode(0o755))
-        .expect("it is ours");
+    let stage = Stage::with_lifetime(HOUR).each_account("allow-users = [4242]").open_to_the_world();
     let daemon = stage.start_authorized();
-    let as_user = |uid: u32, request: &str| {
-        let script = "import http.client, socket, sys\n\
-            c = http.client.HTTPConnection('localhost'); c.sock = socket.socket(socket.AF_UNIX)\n\
-            c.sock.connect(sys.argv[1]); m, p = sys.argv[2].split(' '); c.request(m, p)\n\
-            a = c.getresponse(); print(a.status, a.read().decode())";
-        let output = Command::new("python3")
-            .args(["-c", script, &daemon.socket.display().to_string(), request])
-            .uid(uid)
-            .gid(uid)
-            .output()
-            .expect("python3 runs");
-        String::from_utf8_lossy(&output.stdout).into_owned()
+    let answer = |uid: u32, request: &'static str| {
+        let socket = stage.socket();
+        as_user(uid, move || ask(&socket, request).expect("an answer"))
     };
     for request in ["GET /token", "GET /header", "POST /refresh", "POST /authorize", "POST /token/rejected"] {
-        let answer = as_user(NOBODY, request);
-        assert!(answer.starts_with("403 ") && answer.contains("\"forbidden\""), "{request}: {answer}");
+        let Some(answer) = answer(NOBODY, request) else { return };
+        is_problem(&answer, 403, "forbidden");
     }
-    assert!(as_user(NOBODY, "GET /status").starts_with("200 "), "all who connect may read the status");
-    assert!(as_user(4242, "GET /token").starts_with("200 "), "the allowed user gets the token");
-    assert_eq!(daemon.get("/token").status, 200, "and so does root");
+    for (uid, request) in [(NOBODY, "GET /status"), (ALLOWED, "GET /token")] {
+        let status = answer(uid, request).map(|answer| answer.status);
+        assert_eq!(status, Some(200), "{request} by {uid}");
+    }
+    assert_eq!(daemon.get("/token").status, 200, "and root's");
 }
 
 /// A user who is allowed, and means harm: neither ecobee nor the others' scripts suffer from it.
 #[test]
 fn a_pest_kills_one_token_in_half_a_minute_at_most_and_the_others_are_served() {
     const PEST: u32 = 4243;
-    if !rustix::process::getuid().is_root() {
-        println!("SKIPPED: only root can ask as somebody else");
-        return;
-    }
-    let stage = Stage::with_lifetime(HOUR)
-        .each_account("allow-users = [4243]")
-        .socket_section("mode = \"0666\"\nallow-world = true");
-    std::fs::set_permissions(stage.folder.path(), std::fs::Permissions::from_mode(0o755))
-        .expect("it is ours");
+    let stage = Stage::with_lifetime(HOUR).each_account("allow-users = [4243]").open_to_the_world();
     let daemon = stage.start_authorized();
     stage.simulator.clear_calls();
+    let socket = stage.socket();
 
-    // Each token that it gets it reports, and has it refreshed, and reports what never was a token.
-    let script = "import http.client, socket, sys\n\
-        def ask(m, p, b=None):\n\
-        \x20 c = http.client.HTTPConnection('localhost'); c.sock = socket.socket(socket.AF_UNIX)\n\
-        \x20 c.sock.connect(sys.argv[1]); c.request(m, p, b); a = c.getresponse()\n\
-        \x20 t = a.read().decode().strip(); print(m, p, a.status, a.getheader('Retry-After'), t); return t\n\
-        for i in range(40):\n\
-        \x20 t = ask('GET', '/token'); ask('POST', '/refresh'); ask('POST', '/token/rejected', 'made up')\n\
-        \x20 ask('POST', '/refresh'); ask('GET', '/token?min_ttl=2999')\n\
-        ask('POST', '/token/rejected', t); ask('GET', '/token')";
-    let output = Command::new("python3")
-        .args(["-c", script, &daemon.socket.display().to_string()])
-        .uid(PEST)
-        .gid(PEST)
-        .output()
-        .expect("python3 runs");
-    let said = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert!(output.status.success() && said.lines().count() > 160, "{said}{output:?}");
+    // It has its token refreshed, wants one that lives longer than any, and reports what never was a token.
+    let pestering = as_user(PEST, move || {
+        let mut answers = Vec::new();
+        for _ in 0..40 {
+            answers.push(post(&socket, "/refresh", "").expect("an answer"));
+            answers.push(post(&socket, "/token/rejected", "made up").expect("an answer"));
+            answers.push(post(&socket, "/refresh", "").expect("an answer"));
+            answers.push(ask(&socket, "GET /token?min_ttl=2999").expect("an answer"));
+        }
+        let token = ask(&socket, "GET /token").expect("an answer").text().to_owned();
+        answers.push(post(&socket, "/token/rejected", &token).expect("an answer"));
+        (answers, token)
+    });
+    let Some((answers, token)) = pestering else { return };
 
     let refreshes = stage.simulator.calls_of(CallKind::Refresh).len();
     assert_eq!(refreshes, 1, "of all that it forced, one went to ecobee");
-    let refused: Vec<&str> = said.lines().filter(|line| line.contains(" 429 ")).collect();
-    assert!(refused.len() >= 79, "{said}");
-    for line in refused {
-        let wait: u64 = line.split(' ').nth(3).and_then(|seconds| seconds.parse().ok()).unwrap_or_default();
-        assert!((1..=3600).contains(&wait) && !line.contains("eyJ"), "{line}");
+    let refused: Vec<_> = answers.iter().filter(|answer| answer.status == 429).collect();
+    assert!(refused.len() >= 80, "{answers:?}");
+    for answer in refused {
+        is_problem(answer, 429, "too-many-requests");
+        let wait = answer.header("retry-after").and_then(|seconds| seconds.parse().ok());
+        assert!(wait.is_some_and(|wait: u64| wait <= 3600) && !answer.body.contains("eyJ"), "{answer:?}");
     }
-    // What it reports at the end it is not given again; ecobee would take it, and others have it after the next refresh.
-    let last = said.lines().last().unwrap_or_default();
-    assert!(last.starts_with("GET /token 503 ") || last.starts_with("GET /token 200 "), "{last}");
     assert_eq!(daemon.post("/refresh", "").status, 429, "the half minute is for all");
-    assert_eq!(daemon.get("/status").status, 200);
-}
-
-#[test]
-fn a_kept_connection_serves_one_request_after_the_other() {
-    let (_stage, daemon) = waiting_daemon();
-    let mut connection = Connection::open(&daemon.socket).expect("it connects");
-    for _ in 0..3 {
-        assert_eq!(connection.ask("GET /status", None, "").expect("an answer").status, 200);
-        assert_eq!(connection.ask("GET /nowhere", None, "").expect("an answer").status, 404);
-    }
+    assert_eq!(daemon.get("/token").text(), token, "a report beyond its share is not believed");
+    assert_eq!(stage.simulator.is_alive(&token), Liveness::Alive);
 }
 
 #[test]
