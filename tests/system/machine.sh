@@ -21,8 +21,8 @@ make_root() {
   echo "$root"
 }
 
-# start_simulator PROGRAM: the pretend ecobee, outside of the machine, which thus may reboot, but on its network.
-start_simulator() {
+# start_outside PROGRAM: the pretend ecobee, outside of the machine, which thus may reboot, but on its network.
+start_outside() {
   # shellcheck disable=SC2016
   unshare --net sh -c 'ip link set lo up && exec "$0" --listen 127.0.0.1:8765 --interval 1' "$1" \
     </dev/null >"$WORK/simulator.log" 2>&1 &
@@ -114,14 +114,4 @@ halt_machine() {
   fi
   wait "$NSPAWN" 2>/dev/null || true
   NSPAWN=
-}
-
-# until_true SECONDS CMD ARGS…: tries until it succeeds.
-until_true() {
-  local end=$((SECONDS + $1))
-  shift
-  until "$@" >/dev/null 2>&1; do
-    [ "$SECONDS" -lt "$end" ] || return 1
-    sleep 0.1
-  done
 }

@@ -14,21 +14,15 @@ manual_is_clean() {
   for page in packaging/man/*.[1-8]; do
     warnings=$(mandoc -T lint -W warning "$page" 2>&1 | grep -v 'outdated mandoc.db' || true)
     expect "$warnings" "" "mandoc on $page"
-    if command -v man >/dev/null; then
-      expect "$(MANROFFSEQ='' MANWIDTH=80 man --warnings -E UTF-8 -l -Tutf8 -Z "$page" 2>&1 >/dev/null)" "" "man on $page"
-    fi
+    expect "$(MANROFFSEQ='' MANWIDTH=80 man --warnings -E UTF-8 -l -Tutf8 -Z "$page" 2>&1 >/dev/null)" "" "man on $page"
   done
 }
 
 completions_parse() {
   local file
   for file in packaging/completions/*.bash; do bash -n "$file"; done
-  if command -v zsh >/dev/null; then
-    for file in packaging/completions/_*; do zsh -n "$file"; done
-  fi
-  if command -v fish >/dev/null; then
-    for file in packaging/completions/*.fish; do fish -n "$file"; done
-  fi
+  for file in packaging/completions/_*; do zsh -n "$file"; done
+  for file in packaging/completions/*.fish; do fish -n "$file"; done
 }
 
 # rpm_installs RPM ROOT: into a copy of a clean Debian, for its shell, systemd and user database.

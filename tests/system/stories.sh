@@ -139,16 +139,6 @@ except OSError as error:
   expect "$(inside stat -c '%U:%G %a' "$SOCKET")" "root:ecobee 660" socket
 }
 
-knows_its_clients() {
-  configure 'allow-users = ["alice"]'
-  inside systemctl restart ecobee-tokend
-  token
-  matches "$(ask carol /token || true)" '"code": ?"forbidden"'
-  configure
-  inside systemctl restart ecobee-tokend
-  ask carol /token
-}
-
 is_sandboxed() {
   local table pid
   table=$(inside systemd-analyze security --no-pager ecobee-tokend.service)
