@@ -7,6 +7,8 @@
 mod answers;
 #[path = "socket_room/bytes.rs"]
 mod bytes;
+#[path = "socket_room/client.rs"]
+mod client;
 #[path = "socket_room/crowds.rs"]
 mod crowds;
 #[path = "socket_room/events.rs"]

@@ -94,7 +94,7 @@ fn what_is_no_listening_unix_stream_socket_is_refused() {
         let (status, log) = daemon.ended();
         let log = log.join("\n");
         assert_eq!(status.code(), Some(73), "{fault}: {log}");
-        assert!(log.contains(&format!("descriptor 3 from systemd: {fault}; ")), "{log}");
+        assert!(log.contains(&format!("descriptor 3 from systemd: {fault}; let the .socket unit")), "{log}");
         notified
             .wait_for("the reason in the status", |line| line.starts_with("STATUS=") && line.contains(fault));
     }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use ecobee_tokend::keeper::{Told, Want};
+use ecobee_tokend::keeper::{Told, View, Want};
 use ecobee_tokend::secret::Secret;
 use serde_json::{Value, json};
 
@@ -149,7 +149,7 @@ fn awaiting_object() -> Value {
     })
 }
 
-fn cabin_awaits(name: &str) -> ecobee_tokend::keeper::View {
+fn cabin_awaits(name: &str) -> View {
     if name == "cabin" { without_grant() } else { healthy() }
 }
 
@@ -213,11 +213,16 @@ fn ill_health_names_five_accounts_at_most() {
     assert!(!detail.contains(" f (") && detail.contains("and 2 more."), "{detail}");
 }
 
+/// No token, and no PIN yet.
+fn broken() -> View {
+    View { pin: None, ..without_grant() }
+}
+
 #[test]
 fn ill_health_says_why_of_each_account() {
-    let house = House::open(Plan { view: |_| View::broken(), ..Plan::default() });
+    let house = House::open(Plan { view: |_| broken(), ..Plan::default() });
     let detail = house.get("/healthz").problem(503, "token-unavailable")["detail"].clone();
-    let why = View::broken().last_error.unwrap();
+    let why = broken().last_error.unwrap();
     assert_eq!(detail, format!("1 of 1 accounts without a living token: home ({why})."));
 }
 
@@ -256,9 +261,14 @@ fn an_account_is_reached_by_its_name() {
     house.get("/pin").problem(404, "no-pin");
 }
 
+/// A living token, and a PIN beside it.
+fn with_both() -> View {
+    View { pin: Some(pin()), ..healthy() }
+}
+
 #[test]
 fn head_is_answered_like_get_without_the_body() {
-    let house = House::open(Plan { view: |_| View::both(), ..Plan::default() });
+    let house = House::open(Plan { view: |_| with_both(), ..Plan::default() });
     for target in ["/token", "/header", "/pin", "/status", "/healthz", "/accounts/home/status", "/nowhere"] {
         let (get, head) = (house.get(target), house.request("HEAD", target, ""));
         assert_eq!(head.status, get.status, "{target}");
@@ -268,20 +278,6 @@ fn head_is_answered_like_get_without_the_body() {
         let mut client = house.connect();
         client.send(format!("HEAD {target} HTTP/1.1\r\nConnection: close\r\n\r\n").as_bytes());
         assert!(client.until_closed().ends_with(b"\r\n\r\n"), "{target} has a body");
-    }
-}
-
-struct View;
-
-impl View {
-    /// No token, and no PIN yet.
-    fn broken() -> ecobee_tokend::keeper::View {
-        ecobee_tokend::keeper::View { pin: None, ..without_grant() }
-    }
-
-    /// A living token, and a PIN beside it.
-    fn both() -> ecobee_tokend::keeper::View {
-        ecobee_tokend::keeper::View { pin: Some(pin()), ..healthy() }
     }
 }
 

@@ -9,7 +9,8 @@ use ecobee_tokend::secret::Secret;
 use ecobee_tokend::socket::Limits;
 use tokio::sync::oneshot;
 
-use crate::house::{House, PATIENCE, Plan, Reply, TOKEN, plain_token, post};
+use crate::client::post;
+use crate::house::{House, PATIENCE, Plan, Reply, TOKEN, plain_token};
 
 /// Short enough to wait for, long enough for a busy machine to answer in.
 const STALL: Duration = Duration::from_millis(300);

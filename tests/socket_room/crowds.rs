@@ -9,9 +9,8 @@ use ecobee_tokend::socket::Limits;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::sync::oneshot;
 
-use crate::house::{
-    Client, House, PATIENCE, Plan, Reply, TOKEN, as_nobody, in_a_process_of_its_own, plain_token,
-};
+use crate::client::Client;
+use crate::house::{House, PATIENCE, Plan, Reply, as_nobody, in_a_process_of_its_own, plain_token};
 
 fn limited(connections: usize, connections_a_uid: usize) -> Plan {
     let limits = Limits { connections, connections_a_uid, ..Plan::default().limits };
@@ -65,15 +64,6 @@ fn the_peers_uid_reaches_the_keeper() {
     });
     if let Ok(uid) = said.recv() {
         assert_eq!(house.heard_ask().1.uid, uid);
-    }
-}
-
-#[test]
-fn a_hundred_clients_come_and_go() {
-    let house = House::open(Plan::default());
-    let mut guests: Vec<_> = (0..100).map(|_| house.connect()).collect();
-    for guest in &mut guests {
-        assert_eq!(guest.get("/token").body, format!("{TOKEN}\n"));
     }
 }
 

@@ -7,7 +7,8 @@ use ecobee_tokend::keeper::View;
 use ecobee_tokend::socket::Limits;
 use serde_json::{Value, json};
 
-use crate::house::{Client, House, PATIENCE, Plan, healthy, without_grant};
+use crate::client::Client;
+use crate::house::{House, PATIENCE, Plan, healthy, without_grant};
 
 /// A stream as its reader meets it.
 struct Stream {

@@ -1,7 +1,6 @@
 //! Where the socket comes from: a path, or systemd.
 
 use std::fs;
-use std::net::TcpListener;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
@@ -248,27 +247,4 @@ fn an_inherited_listener_is_taken_and_its_path_stays() {
     assert_eq!(listener.accept().unwrap_err().kind(), std::io::ErrorKind::WouldBlock);
     drop(bound);
     assert!(stage.path.exists(), "its path is systemd's");
-}
-
-#[test]
-fn other_inherited_descriptors_are_refused() {
-    let stage = Stage::new();
-    let (connected, _peer) = UnixStream::pair().unwrap();
-    let kinds: [(OwnedFd, &str); 5] = [
-        (TcpListener::bind("127.0.0.1:0").unwrap().into(), "it is not a Unix socket"),
-        (UnixDatagram::bind(&stage.path).unwrap().into(), "it is not a stream socket"),
-        (connected.into(), "it does not listen"),
-        (fs::File::open("/dev/null").unwrap().into(), "it is not a socket"),
-        (std::net::UdpSocket::bind("127.0.0.1:0").unwrap().into(), "it is not a Unix socket"),
-    ];
-    for (socket, words) in kinds {
-        let said = stage.inherit(socket).unwrap_err().to_string();
-        assert!(said.starts_with("descriptor ") && said.contains(words), "{said}");
-        assert!(said.contains("; let the .socket unit"), "{said}");
-    }
-}
-
-#[test]
-fn an_unusable_socket_is_exit_status_73() {
-    assert_eq!(SocketError::EXIT_STATUS, 73);
 }

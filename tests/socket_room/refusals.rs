@@ -6,7 +6,7 @@ use ecobee_tokend::keeper::Problem;
 use serde_json::json;
 use tokio::sync::oneshot;
 
-use crate::house::{HVAC, House, Plan, Reply, TOKEN, pin, without_grant};
+use crate::house::{HVAC, House, Plan, Reply, pin, without_grant};
 
 #[test]
 fn other_paths_lead_nowhere() {
@@ -33,12 +33,6 @@ fn other_paths_lead_nowhere() {
     }
     house.request("OPTIONS", "*", "").problem(404, "not-found");
     house.heard_nothing_more();
-}
-
-#[test]
-fn a_whole_url_is_as_good_as_a_path() {
-    let house = House::open(Plan::default());
-    assert_eq!(house.get("http://localhost/token").body, format!("{TOKEN}\n"));
 }
 
 #[test]
