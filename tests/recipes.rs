@@ -75,7 +75,8 @@ const RECIPES: &[(&str, &str, Fate)] = &[
     ("README.md", "ecobee-token pin --wait", UntilThePin),
     ("README.md", "ecobee-token status", Shell("", Words("thermostatList"))),
     ("README.md", "# Prints what ecobee knows of your thermostats;", Script(Words("thermostatList"))),
-    ("README.md", "import json", Program(&["python3"], "thermostats.py", Words(" 71.1 °F"))),
+    // The example of ecobee-token(1) calls it so.
+    ("README.md", "import json", Program(&["python3"], "heating.py", Words(" 71.1 °F"))),
     (
         "README.md",
         "if (!process.env.ECOBEE_TOKEN)",
@@ -251,9 +252,7 @@ fn follow(home: &mut Home, block: &Block, fate: Fate) {
             if is_missing(interpreter.last().expect("a program")) {
                 return;
             }
-            // The example of ecobee-token(1) calls it so.
-            let name = if file == "thermostats.py" { "heating.py" } else { file };
-            let file = home.put(name, text, 0o755).display().to_string();
+            let file = home.put(file, text, 0o755).display().to_string();
             let mut command = home.command(&[interpreter, &[&file]].concat());
             command.env("ECOBEE_TOKEND_SOCKET", home.socket());
             judge(home, title, &run_with(command, ""), shows);
