@@ -5,7 +5,7 @@ mod harness;
 use std::time::{Duration, Instant};
 
 use ecobee_simulator::{CallKind, Endpoint, Liveness, Mood, Options, Pin, Rotation};
-use harness::{Daemon, HOUR, KEY, PATIENCE, Stage, quick};
+use harness::{HOUR, KEY, PATIENCE, Stage, quick};
 
 #[test]
 fn a_person_enters_the_pin_and_the_script_gets_its_token() {
@@ -36,8 +36,10 @@ fn neither_a_stop_nor_a_kill_costs_a_call_to_ecobee() {
     let mut daemon = stage.start_authorized();
     let token = daemon.token("home");
     stage.simulator.clear_calls();
-    for end in [Daemon::kill, |daemon: Daemon| assert!(daemon.stop().success())] {
-        end(daemon);
+    for signal in ["TERM", "INT", "KILL"] {
+        daemon.signal(signal);
+        let (status, log) = daemon.ended();
+        assert_eq!(status.success(), signal != "KILL", "{signal}: {log:?}");
         daemon = stage.start();
         assert_eq!(daemon.get("/token").text(), token, "the stored token is served");
     }
@@ -303,6 +305,33 @@ fn a_stop_that_cannot_save_says_so_and_ends_all_the_same() {
     let (status, log) = daemon.ended();
     assert!(status.success());
     assert!(log.iter().any(|line| line.contains("leaving, though the newest state of home")), "{log:?}");
+}
+
+#[test]
+fn rule_2_the_previous_refresh_token_is_tried_once_before_a_person_is_asked() {
+    let stage = Stage::with_lifetime(Duration::from_secs(6)).refresh("retry-initial = \"1s\"");
+    let daemon = stage.start_authorized();
+    // The successor has not been used yet when ecobee begins to refuse.
+    assert!(stage.simulator.wait_for(PATIENCE, |truth, _| truth.counters().refreshes > 0));
+    stage.simulator.add_mood(Mood::error("invalid_grant").on(Endpoint::Refresh));
+
+    daemon.pin("home");
+
+    let refreshes = stage.simulator.calls_of(CallKind::Refresh);
+    let shown: Vec<&str> = refreshes.iter().map(|call| call.shown.as_deref().expect("a token")).collect();
+    let [first, refused @ .., last] = &shown[..] else { panic!("{shown:?}") };
+    assert!(refused.len() >= 3 && refused.iter().all(|token| token == &refused[0]), "{shown:?}");
+    assert!(last == first && last != &refused[0], "{shown:?}");
+}
+
+#[test]
+fn rule_3_an_answer_without_a_refresh_token_keeps_the_old_one() {
+    let stage = Stage::new(Options { rotation: Rotation::Absent, ..quick(HOUR) });
+    let daemon = stage.start_authorized();
+    assert_eq!(daemon.post("/refresh", "").status, 200);
+    let shown = stage.simulator.calls_of(CallKind::Refresh).remove(0).shown.expect("a token");
+    let stored: serde_json::Value = serde_json::from_str(&stage.stored("home")).expect("JSON");
+    assert_eq!(stored["grant"]["refresh_token"], shown, "it is the one for the next refresh, too");
 }
 
 #[test]

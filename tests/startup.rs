@@ -9,7 +9,7 @@ mod check_config;
 mod store;
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 use std::process::Command;
 
@@ -110,6 +110,16 @@ fn a_dead_daemons_socket_is_replaced_and_its_own_is_removed_at_the_end() {
     assert_eq!(mode & 0o777, 0o660);
     assert!(daemon.stop().success());
     assert!(!stage.socket().exists());
+}
+
+#[test]
+fn the_socket_has_the_mode_and_the_group_of_the_configuration() {
+    // Of a group of one's own it would be anyway; others are root's to give.
+    let group = if rustix::process::geteuid().is_root() { 1 } else { rustix::process::getegid().as_raw() };
+    let stage = Stage::with_lifetime(HOUR).socket_section(&format!("mode = \"0640\"\ngroup = \"{group}\""));
+    let _daemon = stage.start();
+    let about = fs::metadata(stage.socket()).expect("it is there");
+    assert_eq!((about.mode() & 0o7777, about.gid()), (0o640, group));
 }
 
 #[test]
