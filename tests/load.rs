@@ -5,12 +5,14 @@ mod harness;
 use std::fs;
 use std::future::Future;
 use std::io;
+use std::os::unix::net;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use ecobee_simulator::{CallKind, Simulator, Truth};
-use harness::{Daemon, PATIENCE, Stage};
+use harness::http::{Connection, ask};
+use harness::{Daemon, HOUR, PATIENCE, Stage, as_user};
 use rustix::process::{Resource, Rlimit, geteuid, getrlimit, setrlimit};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::UnixStream;
@@ -243,6 +245,26 @@ fn a_thousand_idle_and_two_hundred_silent_clients_disturb_nobody() {
         assert!(asked > 64 * 10, "the readers asked {asked} times");
     });
     refreshes_came_in_time(&stage.simulator);
+}
+
+#[test]
+fn there_are_4096_seats_and_1024_for_one_user_other_than_root() {
+    raise_descriptor_limit();
+    for (uid, seats) in [(65534, 1024), (0, 4096)] {
+        let stage = Stage::with_lifetime(HOUR).open_to_the_world();
+        let _daemon = stage.start();
+        let socket = stage.socket();
+        let turned_away = as_user(uid, move || {
+            let guests = (0..seats - 1).map(|_| net::UnixStream::connect(&socket).expect("it listens"));
+            let _guests: Vec<_> = guests.collect();
+            let mut last = Connection::open(&socket).expect("it listens");
+            assert_eq!(last.ask("GET /status", None, "").expect("an answer").status, 200);
+            ask(&socket, "GET /status").expect("an answer")
+        });
+        let Some(turned_away) = turned_away else { return };
+        let code = turned_away.member("code");
+        assert_eq!((turned_away.status, code.as_str()), (429, "too-many-requests"), "{uid}");
+    }
 }
 
 #[test]

@@ -103,7 +103,7 @@ impl Stage {
     /// The store is encrypted with a key from a file, from the next start on; what that is made of. Made up.
     pub(crate) fn keep_store_key(&mut self) -> SecretBytes {
         let material: Vec<u8> = (0..32).map(|_| fastrand::u8(..)).collect();
-        fs::write(self.folder.path().join("store.key"), &material).expect("it is ours");
+        self.put("store.key", &material, 0o600);
         self.change_store("key-file = \"store.key\"");
         SecretBytes::copy_of(&material)
     }

@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::io::Write as _;
 use std::ops::Bound;
 use std::path::PathBuf;
 use std::pin::Pin;
@@ -440,7 +441,8 @@ pub(crate) fn in_a_process_of_its_own(name: &str, play: impl FnOnce()) {
 pub(crate) fn as_nobody(play: impl FnOnce(u32) + Send + 'static) {
     const NOBODY: u32 = 65534;
     if !rustix::process::getuid().is_root() {
-        eprintln!("SKIPPED: only root can play another user");
+        // Not by `eprintln`, which the test runner keeps to itself.
+        let _ = writeln!(std::io::stderr(), "SKIPPED: only root can play another user");
         return;
     }
     std::thread::spawn(|| {
