@@ -335,6 +335,22 @@ fn rule_3_an_answer_without_a_refresh_token_keeps_the_old_one() {
 }
 
 #[test]
+fn rule_5_refusals_are_counted_across_restarts() {
+    let stage = Stage::with_lifetime(HOUR).refresh("retry-initial = \"1m\"");
+    let mut daemon = stage.start_authorized();
+    stage.simulator.add_mood(Mood::error("invalid_grant").on(Endpoint::Refresh));
+    daemon.post("/token/rejected", &daemon.token("home"));
+    for refusals in 1..3 {
+        daemon.wait_for_status("home", "the refusal", |status| status["state"] == "retrying");
+        assert_eq!(stage.simulator.calls_of(CallKind::Refresh).len(), refusals);
+        assert!(daemon.stop().success());
+        daemon = stage.start();
+    }
+    daemon.pin("home");
+    assert_eq!(stage.simulator.calls_of(CallKind::Refresh).len(), 3);
+}
+
+#[test]
 fn a_broken_connection_is_tried_again_at_once_with_the_same_token() {
     let stage =
         Stage::new(Options { rotation: Rotation::Reuse, ..quick(HOUR) }).refresh("retry-initial = \"1m\"");
