@@ -13,19 +13,20 @@ mod files;
 mod reader;
 mod sections;
 mod surroundings;
-mod url;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use hyper::HeaderMap;
+
 use crate::secret::{Secret, SecretBytes};
+use crate::url::{BaseUrl, WebhookUrl};
 
 pub use error::ConfigError;
 pub use surroundings::{Environment, Surroundings, default_path};
-pub use url::{BaseUrl, UrlError, WebhookUrl};
 
-use reader::{Document, line_of};
+use reader::Document;
 
 /// More than this is no configuration.
 const LONGEST_FILE: usize = 1024 * 1024;
@@ -153,10 +154,10 @@ impl Default for Refresh {
 pub struct Notify {
     /// Where a message is posted.
     pub webhook: Option<WebhookUrl>,
-    /// Header fields to post it with: names as the file writes them, no two alike, sound by the rules of HTTP.
-    pub webhook_headers: Vec<(String, Secret)>,
-    /// What to send as `Authorization: Bearer`; never beside such a header field.
-    pub webhook_bearer: Option<Bearer>,
+    /// Header fields to post it with, marked as secret; none of those that frame a message.
+    pub webhook_headers: HeaderMap,
+    /// Where the bearer token among them was read, if it stands in a file of its own.
+    pub webhook_bearer_source: Option<KeySource>,
     /// A command and its arguments; the command is an absolute path.
     pub command: Option<Vec<String>>,
     /// How often a person is told again, 1 h or more.
@@ -167,21 +168,12 @@ impl Default for Notify {
     fn default() -> Self {
         Self {
             webhook: None,
-            webhook_headers: Vec::new(),
-            webhook_bearer: None,
+            webhook_headers: HeaderMap::new(),
+            webhook_bearer_source: None,
             command: None,
             remind_every: Duration::from_secs(24 * 60 * 60),
         }
     }
-}
-
-/// A bearer token of the webhook's.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Bearer {
-    /// 1 to 4096 characters of visible ASCII.
-    pub token: Secret,
-    /// Where it was read.
-    pub source: KeySource,
 }
 
 /// One account at ecobee.
@@ -242,10 +234,10 @@ pub fn keys() -> BTreeSet<String> {
 
 fn utf8<'a>(file: &Path, bytes: &'a [u8]) -> Result<&'a str, ConfigError> {
     std::str::from_utf8(bytes).map_err(|error| {
-        let sound = String::from_utf8_lossy(&bytes[..error.valid_up_to()]);
+        let sound = &bytes[..error.valid_up_to()];
         ConfigError::Wrong {
             file: file.to_owned(),
-            line: Some(line_of(&sound, sound.len())),
+            line: Some(sound.iter().filter(|byte| **byte == b'\n').count() + 1),
             key: None,
             found: "found bytes that are not UTF-8".to_owned(),
             wanted: "wanted UTF-8 text".to_owned(),

@@ -42,6 +42,7 @@ use trust::{Trust, tls_words};
 use words::system_words;
 
 use crate::clock;
+use crate::url::is_loopback;
 pub use words::{cause, words_of};
 
 /// What lies below HTTP.
@@ -203,15 +204,6 @@ async fn straight(origin: &Uri, to: Destination<'_>) -> Result<Stream, String> {
 fn place_of(origin: &Uri) -> String {
     let port = origin.port_u16().unwrap_or(if origin.scheme_str() == Some("https") { 443 } else { 80 });
     format!("{}:{port}", origin.host().unwrap_or_default())
-}
-
-/// Whether a host, as in a URL, is this machine. `localhost` is never looked up: it is the loopback addresses
-/// (RFC 6761, section 6.3).
-pub fn is_loopback(host: &str) -> bool {
-    let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
-    host.eq_ignore_ascii_case("localhost")
-        || host.parse::<Ipv4Addr>().is_ok_and(|address| address.is_loopback())
-        || bare.parse::<Ipv6Addr>().is_ok_and(|address| address.is_loopback())
 }
 
 /// How long a server wishes to be left alone: seconds, or a date (RFC 9110, section 10.2.3). A date is measured on the server's own clock where it tells it: ours
@@ -394,7 +386,7 @@ mod tests {
     use hyper_util::client::legacy::connect::dns::Name;
     use tower_service::Service;
 
-    use super::{Names, is_loopback};
+    use super::Names;
 
     #[tokio::test]
     async fn what_is_to_stay_on_this_machine_is_led_off_it_by_no_name() {
@@ -403,18 +395,6 @@ mod tests {
             let addresses: Vec<_> = Names { here_only: true }.call(name).await.expect("known").collect();
             assert_eq!(addresses.len(), 2);
             assert!(addresses.iter().all(|address| address.ip().is_loopback()), "{addresses:?}");
-        }
-    }
-
-    #[test]
-    fn this_machine_is_known_by_its_names() {
-        for host in ["localhost", "LOCALHOST", "127.0.0.1", "127.8.9.10", "[::1]"] {
-            assert!(is_loopback(host), "{host}");
-        }
-        for host in
-            ["api.ecobee.com", "localhost.example.com", "0.0.0.0", "[::]", "[::ffff:127.0.0.1]", "10.0.0.1"]
-        {
-            assert!(!is_loopback(host), "{host}");
         }
     }
 }

@@ -15,7 +15,6 @@
 //! Deliberately absent: retries (the keeper's), a connection pool (calls are rare), redirects, cookies,
 //! compression, and any way to switch the checking of certificates off.
 
-use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,6 +25,7 @@ use tracing::debug;
 use crate::dial::Roads;
 use crate::keeper::{Outcome, Reach, Trouble};
 use crate::secret::Secret;
+use crate::url::BaseUrl;
 
 mod address;
 mod answer;
@@ -37,9 +37,8 @@ use wire::{Line, Reply};
 /// Where ecobee is and how long it may take.
 #[derive(Clone, Debug)]
 pub struct Endpoint {
-    /// The base of the URLs, such as `https://api.ecobee.com`; a path is put before `/authorize` and `/token`.
-    /// `http` is for `localhost` and loopback addresses only.
-    pub url: String,
+    /// The base of the URLs; its path is put before `/authorize` and `/token`.
+    pub url: BaseUrl,
     /// The most that a whole call may take: name, connection, TLS, request, answer.
     pub request_timeout: Duration,
     /// The way there.
@@ -88,9 +87,9 @@ impl Call {
 }
 
 impl Client {
-    /// Checks the endpoint; nothing is sent.
-    pub fn new(endpoint: Endpoint) -> Result<Self, EcobeeError> {
-        Ok(Self { line: Arc::new(Line::new(endpoint)?) })
+    /// Nothing is sent yet.
+    pub fn new(endpoint: Endpoint) -> Self {
+        Self { line: Arc::new(Line::new(endpoint)) }
     }
 
     /// Asks for a PIN: `GET /authorize?response_type=ecobeePin&client_id=…&scope=…`.
@@ -133,10 +132,7 @@ impl Client {
     async fn call(&self, call: Call, parameters: &[(&str, &str)], shown: &[&Secret]) -> Outcome {
         let host = self.line.host();
         let began = Instant::now();
-        let answered = match self.line.target(call.path(), parameters) {
-            Ok(target) => self.line.exchange(call.method(), target).await,
-            Err(failure) => Err(failure),
-        };
+        let answered = self.line.exchange(call.method(), call.path(), parameters).await;
         let ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
         match answered {
             Ok(reply) => {
@@ -172,37 +168,3 @@ impl From<Failure> for Trouble {
         Self { reason: failure.reason, reach: failure.reach, retry_after: None, rotated: None }
     }
 }
-
-/// Why an [`Endpoint`] cannot be used.
-#[derive(Debug, PartialEq, Eq)]
-pub enum EcobeeError {
-    /// The URL is none that this client can call. User names and queries are left out of `url`: they may be secret.
-    Url {
-        /// The URL as far as it can be shown.
-        url: String,
-        /// What is wrong with it.
-        reason: &'static str,
-    },
-    /// `http` to a host that is not this machine would show the tokens to everyone on the way.
-    PlainHttp {
-        /// That host.
-        host: String,
-    },
-}
-
-impl fmt::Display for EcobeeError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Url { url, reason } => {
-                write!(f, "url {url:?}: {reason}; write one like https://api.ecobee.com")
-            }
-            Self::PlainHttp { host } => write!(
-                f,
-                "url: http to {host} would show the tokens to everyone on the way; write https (http is for \
-                 loopback addresses)"
-            ),
-        }
-    }
-}
-
-impl std::error::Error for EcobeeError {}

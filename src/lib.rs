@@ -62,3 +62,4 @@ pub mod socket;
 pub mod store;
 pub mod supervisor;
 pub mod systemd;
+pub mod url;

@@ -64,7 +64,7 @@ use crate::keeper::{Notice, PinView};
 pub use command::Command;
 use courier::Courier;
 use message::{Message, Parcel};
-pub use webhook::{Webhook, WebhookError};
+pub use webhook::Webhook;
 
 /// How people are told; possibly in no way at all.
 #[derive(Default)]

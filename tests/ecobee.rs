@@ -9,9 +9,10 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use ecobee_tokend::dial::{Proxies, Roads};
-use ecobee_tokend::ecobee::{Client, EcobeeError, Endpoint};
+use ecobee_tokend::ecobee::{Client, Endpoint};
 use ecobee_tokend::keeper::{Outcome, Reach, Trouble};
 use ecobee_tokend::secret::Secret;
+use ecobee_tokend::url::BaseUrl;
 
 const KEY: &str = "the-api-key";
 const TOKEN: &str = "v1.og2O/bost3+ucRo1=ofo0 ED&o%é";
@@ -86,11 +87,11 @@ fn json(status: &str, body: &str) -> String {
 
 fn client(url: &str, request_timeout: Duration) -> Client {
     let endpoint = Endpoint {
-        url: url.to_owned(),
+        url: BaseUrl::parse(url).expect("a good address"),
         request_timeout,
         roads: Roads::new(None, Proxies::none()).expect("no file to read"),
     };
-    Client::new(endpoint).expect("a good endpoint")
+    Client::new(endpoint)
 }
 
 async fn authorize(client: &Client) -> Outcome {
@@ -519,20 +520,6 @@ async fn an_answer_of_256_kib_is_read() {
         let outcome = refresh(&Ecobee::says(answer).client()).await;
         assert!(matches!(outcome, Outcome::Granted(_)), "{outcome:?}");
     }
-}
-
-// What is refused before anything is called.
-
-#[test]
-fn plain_http_to_another_machine_is_refused() {
-    let endpoint = Endpoint {
-        url: "http://api.ecobee.com".to_owned(),
-        request_timeout: AMPLE,
-        roads: Roads::new(None, Proxies::none()).expect("no file to read"),
-    };
-    let refused = Client::new(endpoint).err().expect("refused");
-    assert!(matches!(&refused, EcobeeError::PlainHttp { host } if host == "api.ecobee.com"), "{refused}");
-    assert!(refused.to_string().contains("write https"), "{refused}");
 }
 
 // What nobody may see.

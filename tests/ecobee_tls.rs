@@ -15,6 +15,7 @@ use ecobee_tokend::dial::{Proxies, Roads};
 use ecobee_tokend::ecobee::{Client, Endpoint};
 use ecobee_tokend::keeper::{Outcome, Reach};
 use ecobee_tokend::secret::Secret;
+use ecobee_tokend::url::BaseUrl;
 use rcgen::{BasicConstraints, Certificate, CertificateParams, DnType, IsCa, Issuer, KeyPair, date_time_ymd};
 use rustls::pki_types::PrivateKeyDer;
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
@@ -110,7 +111,8 @@ fn serve(mut talk: impl FnMut(TcpStream) + Send + 'static) -> SocketAddr {
 
 fn client(url: String, request_timeout: Duration, ca_file: Option<PathBuf>) -> Client {
     let roads = Roads::new(ca_file, Proxies::none()).expect("a good file");
-    Client::new(Endpoint { url, request_timeout, roads }).expect("a good endpoint")
+    let url = BaseUrl::parse(&url).expect("a good address");
+    Client::new(Endpoint { url, request_timeout, roads })
 }
 
 async fn refresh(address: SocketAddr, ca_file: Option<PathBuf>) -> Outcome {

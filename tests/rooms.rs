@@ -5,19 +5,20 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Each room, and the rooms whose words it may use. `main` and `supervisor` may know everybody.
-const ROOMS: [(&str, &[&str]); 17] = [
+const ROOMS: [(&str, &[&str]); 18] = [
     ("secret", &[]),
     ("keeper", &["secret"]),
     ("clock", &["keeper"]),
-    ("config", &["secret"]),
+    ("url", &[]),
+    ("config", &["secret", "url"]),
     ("foreign", &["secret"]),
     ("quote", &["secret"]),
-    ("dial", &["clock", "quote"]),
-    ("ecobee", &["clock", "dial", "keeper", "quote", "secret"]),
+    ("dial", &["clock", "quote", "url"]),
+    ("ecobee", &["dial", "keeper", "quote", "secret", "url"]),
     ("store", &["clock", "keeper", "secret"]),
     ("metrics", &["keeper"]),
     ("socket", &["clock", "keeper", "metrics", "secret"]),
-    ("notify", &["clock", "dial", "keeper", "quote", "secret"]),
+    ("notify", &["clock", "dial", "keeper", "quote", "url"]),
     ("systemd", &["keeper"]),
     ("signals", &[]),
     ("people", &[]),

@@ -319,11 +319,6 @@ pub(super) fn whole_number(value: &DeValue<'_>) -> Option<u32> {
     u32::from_str_radix(digits.as_str(), digits.radix()).ok()
 }
 
-/// Counted from 1.
-pub(super) fn line_of(text: &str, offset: usize) -> usize {
-    text.bytes().take(offset).filter(|byte| *byte == b'\n').count() + 1
-}
-
 fn shown_value(value: &DeValue<'_>) -> String {
     match value {
         DeValue::String(text) if may_be_secret(text) => {

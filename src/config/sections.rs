@@ -3,17 +3,22 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use hyper::header::{AUTHORIZATION, HeaderName, HeaderValue};
+use hyper::HeaderMap;
+use hyper::header::{
+    AUTHORIZATION, CONNECTION, CONTENT_LENGTH, HeaderName, HeaderValue, TE, TRAILER, TRANSFER_ENCODING,
+    UPGRADE,
+};
 use toml::de::DeValue;
 
 use super::error::ConfigError;
 use super::files;
 use super::reader::{Document, Entry, Section, at_most_one, whole_number};
 use super::{
-    Account, ApiKeySource, BaseUrl, Bearer, Ecobee, KeySource, Notify, Principal, Refresh, Settings, Socket,
-    Store, StoreKey, WebhookUrl, duration,
+    Account, ApiKeySource, Ecobee, KeySource, Notify, Principal, Refresh, Settings, Socket, Store, StoreKey,
+    duration,
 };
 use crate::secret::Secret;
+use crate::url::{BaseUrl, WebhookUrl};
 
 const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_secs(60);
@@ -51,7 +56,7 @@ impl Ecobee {
         Ok(Self {
             url: url
                 .hidden_if(|text| text.contains(['@', '?']))
-                .text(BaseUrl::WANTED, |text| text.parse().ok())?
+                .text(BaseUrl::WANTED, BaseUrl::parse)?
                 .unwrap_or(default.url),
             request_timeout: request_timeout
                 .duration(5 * SECOND..=5 * MINUTE)?
@@ -145,12 +150,12 @@ impl Notify {
             "command",
             "remind-every",
         ])?;
-        let webhook_headers = read_headers(headers)?;
-        let webhook_bearer = read_bearer(&bearer_file, &bearer_credential, &webhook_headers)?;
+        let mut webhook_headers = read_headers(headers)?;
+        let webhook_bearer_source = read_bearer(&bearer_file, &bearer_credential, &mut webhook_headers)?;
         Ok(Self {
-            webhook: webhook.hidden().text(WebhookUrl::WANTED, |text| text.parse().ok())?,
+            webhook: webhook.hidden().text(WebhookUrl::WANTED, WebhookUrl::parse)?,
             webhook_headers,
-            webhook_bearer,
+            webhook_bearer_source,
             command: read_command(&command)?,
             remind_every: remind_every
                 .duration(HOUR..=duration::LONGEST)?
@@ -270,42 +275,57 @@ fn read_store_key(file: &Entry<'_>, credential: &Entry<'_>) -> Result<Option<Sto
     Ok(Some(StoreKey { material, source }))
 }
 
-fn read_bearer(
-    file: &Entry<'_>,
-    credential: &Entry<'_>,
-    headers: &[(String, Secret)],
-) -> Result<Option<Bearer>, ConfigError> {
-    let Some((entry, source)) = read_key_source(file, credential)? else {
-        return Ok(None);
-    };
-    if headers.iter().any(|(name, _)| name.eq_ignore_ascii_case(AUTHORIZATION.as_str())) {
-        return Err(
-            entry.wrong("stands beside an Authorization in webhook-headers", "wanted only one of the two")
-        );
-    }
-    Ok(Some(Bearer { token: read_secret(entry, &source, "a bearer token")?, source }))
-}
+/// What HTTP itself says with header fields is not the user's to say.
+const OF_HTTP: [HeaderName; 6] = [CONNECTION, CONTENT_LENGTH, TE, TRAILER, TRANSFER_ENCODING, UPGRADE];
 
-fn read_headers(headers: Entry<'_>) -> Result<Vec<(String, Secret)>, ConfigError> {
+fn read_headers(headers: Entry<'_>) -> Result<HeaderMap, ConfigError> {
     let section = headers.hidden().section()?;
-    let mut read: Vec<(String, Secret)> = Vec::new();
+    let mut read = HeaderMap::new();
     for (name, entry) in section.free_entries() {
-        if HeaderName::from_bytes(name.as_bytes()).is_err() {
+        let Ok(name) = HeaderName::from_bytes(name.as_bytes()) else {
             let wanted = "wanted the name of an HTTP header field, such as Authorization";
             return Err(entry
                 .of_section("notify.webhook-headers")
                 .wrong("found a name that HTTP does not know", wanted));
+        };
+        if OF_HTTP.contains(&name) {
+            return Err(entry.wrong("found a header field that HTTP itself sets", "wanted it left out"));
         }
-        if read.iter().any(|(other, _)| other.eq_ignore_ascii_case(&name)) {
+        if read.contains_key(&name) {
             return Err(entry.wrong("found the same header field twice", "wanted it once, in whatever case"));
         }
-        let value =
-            entry.hidden().text("the value of an HTTP header field: visible ASCII and spaces", |text| {
-                HeaderValue::from_str(text).is_ok().then(|| Secret::new(text))
-            })?;
+        let wanted = "the value of an HTTP header field: visible ASCII and spaces";
+        let value = entry.hidden().text(wanted, secret_value)?;
         read.extend(value.map(|value| (name, value)));
     }
     Ok(read)
+}
+
+/// A bearer token from a file or a credential becomes one of the header fields; comes back with where it was read.
+fn read_bearer(
+    file: &Entry<'_>,
+    credential: &Entry<'_>,
+    headers: &mut HeaderMap,
+) -> Result<Option<KeySource>, ConfigError> {
+    let Some((entry, source)) = read_key_source(file, credential)? else {
+        return Ok(None);
+    };
+    if headers.contains_key(AUTHORIZATION) {
+        return Err(
+            entry.wrong("stands beside an Authorization in webhook-headers", "wanted only one of the two")
+        );
+    }
+    let token = read_secret(entry, &source, "a bearer token")?;
+    let value = secret_value(Secret::new(format!("Bearer {}", token.expose())).expose());
+    headers.extend(value.map(|value| (AUTHORIZATION, value)));
+    Ok(Some(source))
+}
+
+/// A header field's value that no debugger sees.
+fn secret_value(text: &str) -> Option<HeaderValue> {
+    let mut value = HeaderValue::from_str(text).ok()?;
+    value.set_sensitive(true);
+    Some(value)
 }
 
 fn read_command(entry: &Entry<'_>) -> Result<Option<Vec<String>>, ConfigError> {

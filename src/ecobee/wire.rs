@@ -26,7 +26,7 @@ use tokio::time::timeout;
 use zeroize::Zeroizing;
 
 use super::address::Address;
-use super::{EcobeeError, Endpoint, Failure};
+use super::{Endpoint, Failure};
 use crate::dial::{Roads, Stream, cause, retry_after, words_of};
 use crate::keeper::Reach;
 
@@ -56,27 +56,26 @@ pub(super) struct Reply {
 }
 
 impl Line {
-    pub(super) fn new(endpoint: Endpoint) -> Result<Self, EcobeeError> {
-        Ok(Self {
-            address: Address::parse(&endpoint.url)?,
-            request_timeout: endpoint.request_timeout,
-            roads: endpoint.roads,
-        })
+    pub(super) fn new(endpoint: Endpoint) -> Self {
+        let Endpoint { url, request_timeout, roads } = endpoint;
+        Self { address: Address::of(&url), request_timeout, roads }
     }
 
     pub(super) fn host(&self) -> &str {
         self.address.host()
     }
 
-    pub(super) fn target(&self, path: &str, parameters: &[(&str, &str)]) -> Result<Uri, Failure> {
-        self.address.target(path, parameters)
-    }
-
     /// Sends one request over a connection of its own. An answer whose head arrived is a [`Reply`].
-    pub(super) async fn exchange(&self, method: Method, target: Uri) -> Result<Reply, Failure> {
+    pub(super) async fn exchange(
+        &self,
+        method: Method,
+        path: &str,
+        parameters: &[(&str, &str)],
+    ) -> Result<Reply, Failure> {
+        let request = self.request(method, self.address.target(path, parameters)?)?;
         let sent = AtomicBool::new(false);
         let mut arrived = None;
-        let talk = self.talk(method, target, &sent, &mut arrived);
+        let talk = self.talk(request, &sent, &mut arrived);
         let broke = match timeout(self.request_timeout, talk).await {
             Ok(Ok(())) => None,
             Ok(Err(failure)) => Some(failure),
@@ -91,12 +90,10 @@ impl Line {
     /// Connects, sends, and puts into `arrived` what comes back, as it comes.
     async fn talk(
         &self,
-        method: Method,
-        target: Uri,
+        request: Request<Empty<Bytes>>,
         sent: &AtomicBool,
         arrived: &mut Option<Reply>,
     ) -> Result<(), Failure> {
-        let request = self.request(method, target)?;
         let stream = Watched { stream: self.connect().await?, sent };
         let (mut sender, connection) = http1::Builder::new()
             .max_headers(MOST_FIELDS)

@@ -10,17 +10,15 @@ use futures_util::future::{Either, select};
 use http_body_util::{BodyExt, Full};
 use hyper::client::conn::http1;
 use hyper::header::{
-    AUTHORIZATION, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue,
-    PROXY_AUTHORIZATION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE, USER_AGENT,
+    CONNECTION, CONTENT_TYPE, HOST, HeaderMap, HeaderValue, PROXY_AUTHORIZATION, USER_AGENT,
 };
-use hyper::http::uri::Authority;
-use hyper::{Method, Request, StatusCode, Uri};
+use hyper::{Method, Request, StatusCode};
 use tokio::time::timeout;
 
 use super::message::Parcel;
 use super::{Again, Delivery};
 use crate::dial::{Destination, Manner, Roads, Security, retry_after, words_of};
-use crate::secret::Secret;
+use crate::url::WebhookUrl;
 
 /// A whole delivery takes no longer.
 const LONGEST: Duration = Duration::from_secs(30);
@@ -32,14 +30,11 @@ const COURTESY: Duration = Duration::from_secs(1);
 const LONGEST_HEAD: usize = 64 * 1024;
 const USER_AGENT_VALUE: &str = concat!("ecobee-tokend/", env!("CARGO_PKG_VERSION"));
 
-/// What HTTP itself says with header fields is not the user's to say.
-const OURS: [HeaderName; 6] = [CONNECTION, CONTENT_LENGTH, TE, TRAILER, TRANSFER_ENCODING, UPGRADE];
-
 /// An address, and what a POST to it carries.
 ///
 /// **The path, the query and all header fields may be secrets**: only scheme and host are ever shown.
 pub struct Webhook {
-    url: Uri,
+    url: WebhookUrl,
     security: Security,
     port: u16,
     headers: HeaderMap,
@@ -47,38 +42,21 @@ pub struct Webhook {
 }
 
 impl Webhook {
-    /// Checks and keeps; nothing is sent. `bearer` becomes the `Authorization`.
-    pub fn new(
-        url: Uri,
-        headers: &[(String, Secret)],
-        bearer: Option<&Secret>,
-        roads: Roads,
-    ) -> Result<Self, WebhookError> {
-        let security = match url.scheme_str() {
-            Some("https") => Security::Tls,
-            Some("http") => Security::Plain,
-            _ => return Err(WebhookError::Url),
-        };
-        let port = url.port_u16().unwrap_or(security.port());
-        let host = url.authority().map(Authority::as_str).ok_or(WebhookError::Url)?;
+    /// Nothing is sent yet. `headers` go with every message, in place of what would be said without them.
+    pub fn new(url: WebhookUrl, headers: &HeaderMap, roads: Roads) -> Self {
+        let uri = url.expose();
+        let security = if uri.scheme_str() == Some("https") { Security::Tls } else { Security::Plain };
+        let port = uri.port_u16().unwrap_or(security.port());
+        let host = uri.authority().and_then(|host| HeaderValue::from_str(host.as_str()).ok());
         let mut fields = HeaderMap::new();
-        fields.insert(HOST, HeaderValue::from_str(host).map_err(|_| WebhookError::Url)?);
+        fields.extend(host.map(|host| (HOST, host)));
         fields.insert(USER_AGENT, HeaderValue::from_static(USER_AGENT_VALUE));
         fields.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        let bearer = bearer.map(|token| Secret::new(format!("Bearer {}", token.expose())));
-        let bearer = bearer.as_ref().map(|value| (AUTHORIZATION.as_str(), value));
-        for (name, value) in headers.iter().map(|(name, value)| (name.as_str(), value)).chain(bearer) {
-            let wrong = || WebhookError::Header { name: name.to_owned() };
-            let field = HeaderName::from_bytes(name.as_bytes()).map_err(|_| wrong())?;
-            if OURS.contains(&field) {
-                return Err(wrong());
-            }
-            let mut value = HeaderValue::from_str(value.expose()).map_err(|_| wrong())?;
-            value.set_sensitive(true);
-            fields.insert(field, value);
+        for (name, value) in headers {
+            fields.insert(name, value.clone());
         }
         fields.insert(CONNECTION, HeaderValue::from_static("close"));
-        Ok(Self { url, security, port, headers: fields, roads })
+        Self { url, security, port, headers: fields, roads }
     }
 
     pub(super) async fn deliver(&self, parcel: &Parcel) -> Delivery {
@@ -92,7 +70,7 @@ impl Webhook {
 
     /// The status of the answer, and how long the server wishes to be left alone.
     async fn post(&self, body: Vec<u8>) -> Result<(StatusCode, Option<Duration>), String> {
-        let host = self.url.host().unwrap_or_default();
+        let host = self.url.expose().host().unwrap_or_default();
         let destination =
             Destination { security: self.security, host, port: self.port, patience: LONGEST_CONNECT };
         let road = self.roads.connect(destination).await?;
@@ -128,9 +106,10 @@ impl Webhook {
     }
 
     fn request(&self, manner: &Manner, body: Vec<u8>) -> Result<Request<Full<Bytes>>, String> {
+        let url = self.url.expose();
         let target = match manner {
-            Manner::Straight => self.url.path_and_query().map_or("/", |target| target.as_str()).parse(),
-            Manner::Forwarded(_) => Ok(self.url.clone()),
+            Manner::Straight => url.path_and_query().map_or("/", |target| target.as_str()).parse(),
+            Manner::Forwarded(_) => Ok(url.clone()),
         };
         let unusable = "no request can be made for this address";
         let mut request = Request::new(Full::new(Bytes::from(body)));
@@ -168,7 +147,8 @@ fn verdict(status: StatusCode, wish: Option<Duration>) -> Delivery {
 
 impl fmt::Display for Webhook {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (scheme, host) = (self.url.scheme_str().unwrap_or_default(), self.url.host().unwrap_or_default());
+        let url = self.url.expose();
+        let (scheme, host) = (url.scheme_str().unwrap_or_default(), url.host().unwrap_or_default());
         write!(f, "webhook {scheme}://{host}")?;
         if self.port == self.security.port() { Ok(()) } else { write!(f, ":{}", self.port) }
     }
@@ -180,46 +160,14 @@ impl fmt::Debug for Webhook {
     }
 }
 
-/// Why nothing can be posted. Values are left out: they may be secret.
-#[derive(Debug, PartialEq, Eq)]
-pub enum WebhookError {
-    /// It is no address of the web.
-    Url,
-    /// A header field that cannot be sent, or that HTTP itself needs.
-    Header {
-        /// Its name.
-        name: String,
-    },
-}
-
-impl fmt::Display for WebhookError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Url => {
-                f.write_str("webhook: not an address; wanted http:// or https://HOST[:PORT][/PATH][?QUERY]")
-            }
-            Self::Header { name } => {
-                write!(
-                    f,
-                    "webhook-headers: {name} cannot be set: HTTP itself needs it, or its value; leave it out"
-                )
-            }
-        }
-    }
-}
-
-impl std::error::Error for WebhookError {}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::dial::Proxies;
 
-    fn webhook(url: &'static str, headers: &[(&str, &str)]) -> Result<Webhook, WebhookError> {
+    fn webhook(url: &str, headers: &HeaderMap) -> Webhook {
         let roads = Roads::new(None, Proxies::none()).expect("no file to read");
-        let headers: Vec<_> =
-            headers.iter().map(|(name, value)| ((*name).to_owned(), Secret::new(*value))).collect();
-        Webhook::new(Uri::from_static(url), &headers, None, roads)
+        Webhook::new(WebhookUrl::parse(url).expect("a good address"), headers, roads)
     }
 
     #[test]
@@ -229,19 +177,14 @@ mod tests {
             ("http://ntfy.lan:8080/hunter2", "webhook http://ntfy.lan:8080"),
             ("https://[fd00::1]:443/hunter2", "webhook https://[fd00::1]"),
         ] {
-            assert_eq!(webhook(url, &[]).expect("a good address").to_string(), shown);
+            assert_eq!(webhook(url, &HeaderMap::new()).to_string(), shown);
         }
     }
 
     #[test]
-    fn fields_that_frame_a_message_are_not_the_users_to_set() {
-        for name in ["Content-Length", "transfer-encoding", "Connection", "Upgrade", "bad name"] {
-            let refused = webhook("https://hooks.example", &[(name, "hunter2")]).expect_err(name).to_string();
-            assert!(refused.contains(name) && !refused.contains("hunter2"), "{refused}");
-        }
-        assert!(webhook("https://hooks.example", &[("Title", "a\r\nb")]).is_err());
-        let webhook = webhook("https://hooks.example", &[("content-type", "text/plain"), ("Title", "x")]);
-        let headers = webhook.expect("good fields").headers;
+    fn the_users_header_fields_stand_in_place_of_ours() {
+        let users = HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static("text/plain"))]);
+        let headers = webhook("https://hooks.example", &users).headers;
         assert_eq!(headers.get_all(CONTENT_TYPE).iter().collect::<Vec<_>>(), ["text/plain"]);
     }
 

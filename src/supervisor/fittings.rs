@@ -11,7 +11,7 @@ use crate::config::{self, ApiKeySource, KeySource, Principal, Settings, StoreKey
 use crate::dial::{Proxies, Roads};
 use crate::ecobee::{Client, Endpoint};
 use crate::keeper::{Audience, Policy};
-use crate::notify::{Command, Ways, Webhook, WebhookError};
+use crate::notify::{Command, Ways, Webhook};
 use crate::people::{self, Allowed};
 use crate::secret::Secret;
 use crate::store::{Fingerprint, Key, Keys};
@@ -39,19 +39,16 @@ pub(super) struct Tenant {
 
 impl Fittings {
     pub(super) fn of(settings: Settings) -> Result<Self, RunError> {
-        let refuse = |key: &str, what: String| {
-            RunError::Unsupported(format!("{}: {key}: {what}", settings.source.display()))
-        };
-        let roads = Proxies::of_this_process()
-            .and_then(|proxies| Roads::new(settings.ecobee.ca_file.clone(), proxies))
-            .map_err(|error| refuse("ecobee", error.to_string()))?;
+        let proxies = Proxies::of_this_process().map_err(|error| RunError::Unsupported(error.to_string()))?;
+        let roads = Roads::new(settings.ecobee.ca_file.clone(), proxies).map_err(|error| {
+            RunError::Unsupported(format!("{}: ecobee: {error}", settings.source.display()))
+        })?;
         let client = Client::new(Endpoint {
-            url: settings.ecobee.url.to_string(),
+            url: settings.ecobee.url.clone(),
             request_timeout: settings.ecobee.request_timeout,
             roads: roads.clone(),
-        })
-        .map_err(|error| refuse("ecobee", error.to_string()))?;
-        let ways = ways(&settings, roads.clone()).map_err(|error| refuse("notify", error.to_string()))?;
+        });
+        let ways = ways(&settings, &roads);
         let policy = Policy {
             ahead: settings.refresh.ahead,
             retry_initial: settings.refresh.retry_initial,
@@ -77,13 +74,13 @@ impl Fittings {
     }
 }
 
-fn ways(settings: &Settings, roads: Roads) -> Result<Ways, WebhookError> {
+fn ways(settings: &Settings, roads: &Roads) -> Ways {
     let notify = &settings.notify;
-    let bearer = notify.webhook_bearer.as_ref().map(|bearer| &bearer.token);
-    let webhook = notify.webhook.as_ref();
-    let webhook =
-        webhook.map(|url| Webhook::new(url.expose().clone(), &notify.webhook_headers, bearer, roads));
-    Ok(Ways { webhook: webhook.transpose()?, command: notify.command.as_deref().and_then(Command::new) })
+    let webhook = |url| Webhook::new(url, &notify.webhook_headers, roads.clone());
+    Ways {
+        webhook: notify.webhook.clone().map(webhook),
+        command: notify.command.as_deref().and_then(Command::new),
+    }
 }
 
 /// The keys of the store.
@@ -136,7 +133,7 @@ fn exposed_secrets(settings: &Settings) -> Vec<String> {
         ApiKeySource::Inline => Some(settings.source.as_path()),
         ApiKeySource::Kept(source) => kept_in(source),
     });
-    let bearer = settings.notify.webhook_bearer.as_ref().and_then(|bearer| kept_in(&bearer.source));
+    let bearer = settings.notify.webhook_bearer_source.as_ref().and_then(kept_in);
     let headers = Some(settings.source.as_path()).filter(|_| !settings.notify.webhook_headers.is_empty());
     let of_store = [&settings.store.key, &settings.store.previous_key].into_iter().flatten();
     let of_store = of_store.map(|key| kept_in(&key.source));

@@ -9,8 +9,6 @@ use std::io::ErrorKind;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::Path;
 
-use hyper::Uri;
-
 use super::RunError;
 use super::fittings::{Fittings, socket_group};
 use crate::config::{Account, ApiKeySource, KeySource, Principal, Settings, StoreKey, duration};
@@ -182,7 +180,7 @@ fn of_store(fittings: &Fittings) -> String {
 
 fn of_ecobee(fittings: &Fittings) -> String {
     let ecobee = &fittings.settings.ecobee;
-    let way = match ecobee.url.as_str().parse::<Uri>().ok().and_then(|url| fittings.roads.proxy_to(&url)) {
+    let way = match fittings.roads.proxy_to(ecobee.url.uri()) {
         None => "no proxy".to_owned(),
         Some(proxy) => format!("by the proxy {proxy} of the environment"),
     };
@@ -196,8 +194,8 @@ fn of_notify(fittings: &Fittings) -> String {
     let notify = &fittings.settings.notify;
     let mut ways = Vec::new();
     if let Some(webhook) = &fittings.ways.webhook {
-        let bearer = notify.webhook_bearer.as_ref();
-        let bearer = bearer.map(|bearer| format!(" with the bearer from {}", in_words(&bearer.source)));
+        let bearer = notify.webhook_bearer_source.as_ref();
+        let bearer = bearer.map(|source| format!(" with the bearer from {}", in_words(source)));
         let proxy = notify.webhook.as_ref().and_then(|url| fittings.roads.proxy_to(url.expose()));
         let proxy = proxy.map(|proxy| format!(" by the proxy {proxy}"));
         ways.push(format!("{webhook}{}{}", bearer.unwrap_or_default(), proxy.unwrap_or_default()));

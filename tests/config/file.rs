@@ -10,7 +10,7 @@ use crate::{Computer, HOME, load, minutes, refusal};
 #[test]
 fn an_empty_file_gives_the_defaults_and_no_accounts() {
     let settings = load("");
-    assert_eq!(settings.ecobee.url.as_str(), "https://api.ecobee.com");
+    assert_eq!(settings.ecobee.url.to_string(), "https://api.ecobee.com");
     assert_eq!(settings.ecobee.request_timeout, minutes(1));
     assert_eq!((settings.socket.mode, settings.socket.group), (0o660, None));
     assert_eq!(settings.refresh.ahead, minutes(10));

@@ -2,7 +2,8 @@
 
 use std::fs;
 
-use ecobee_tokend::config::{KeySource, WebhookUrl};
+use ecobee_tokend::config::KeySource;
+use ecobee_tokend::url::WebhookUrl;
 
 use crate::{Computer, KEY, assert_refused, load, refusal};
 
@@ -20,7 +21,7 @@ fn ecobee_is_reached_by_https_anywhere_and_by_http_on_this_computer_only() {
         ("http://localhost:4000", "http://localhost:4000"),
     ];
     for (url, base) in good {
-        assert_eq!(load(&format!("ecobee.url = \"{url}\"")).ecobee.url.as_str(), base);
+        assert_eq!(load(&format!("ecobee.url = \"{url}\"")).ecobee.url.to_string(), base);
     }
     let bad = [
         "http://api.ecobee.com",
@@ -178,10 +179,7 @@ fn what_is_no_store_key_is_refused_with_what_makes_one() {
 #[test]
 fn a_webhook_is_http_or_https() {
     for url in ["https://ntfy.example/heating?auth=x", "http://192.168.1.9:8080/"] {
-        assert_eq!(
-            load(&format!("notify.webhook = \"{url}\"")).notify.webhook,
-            url.parse::<WebhookUrl>().ok()
-        );
+        assert_eq!(load(&format!("notify.webhook = \"{url}\"")).notify.webhook, WebhookUrl::parse(url));
     }
     assert_refused(
         &[
@@ -199,8 +197,8 @@ fn webhook_headers_are_sound_by_the_rules_of_http() {
     let headers = load("notify.webhook-headers = { Title = \"the house\", Authorization = \"Bearer x\" }")
         .notify
         .webhook_headers;
-    let plain: Vec<_> = headers.iter().map(|(name, value)| (name.as_str(), value.expose())).collect();
-    assert_eq!(plain, [("Authorization", "Bearer x"), ("Title", "the house")]);
+    let plain: Vec<_> = headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes())).collect();
+    assert_eq!(plain, [("authorization", &b"Bearer x"[..]), ("title", b"the house")]);
     assert_eq!(
         refusal("[notify.webhook-headers]\n\"Authorization: Bearer x\" = \"\""),
         "config.toml:2: notify.webhook-headers: found a name that HTTP does not know; \
@@ -215,6 +213,14 @@ fn webhook_headers_are_sound_by_the_rules_of_http() {
         refusal("[notify.webhook-headers]\nTitle = \"one\"\ntitle = \"two\""),
         "config.toml:3: notify.webhook-headers.title: found the same header field twice; wanted it once, in whatever case"
     );
+    for name in ["Content-Length", "transfer-encoding", "Connection", "Upgrade"] {
+        assert_eq!(
+            refusal(&format!("[notify.webhook-headers]\n{name} = \"hunter2\"")),
+            format!(
+                "config.toml:2: notify.webhook-headers.{name}: found a header field that HTTP itself sets; wanted it left out"
+            )
+        );
+    }
     assert_refused(
         &["notify.webhook-headers = \"x\""],
         "notify.webhook-headers: found a string; wanted a table",
@@ -225,12 +231,10 @@ fn webhook_headers_are_sound_by_the_rules_of_http() {
 fn a_webhook_has_one_bearer_token_at_most() {
     let computer = Computer::of_root().with_credentials().write("token", format!("{KEY}\n"));
     for key in ["webhook-bearer-file", "webhook-bearer-credential"] {
-        let bearer = computer
-            .load(&format!("notify.{key} = \"token\""))
-            .notify
-            .webhook_bearer
-            .expect("a bearer token");
-        assert_eq!((bearer.token.expose(), bearer.source.path()), (KEY, computer.path("token").as_path()));
+        let notify = computer.load(&format!("notify.{key} = \"token\"")).notify;
+        assert_eq!(notify.webhook_headers["authorization"], format!("Bearer {KEY}"));
+        let source = notify.webhook_bearer_source.expect("a bearer token");
+        assert_eq!(source.path(), computer.path("token"));
         assert_eq!(
             computer.refusal(format!(
                 "[notify]\n{key} = \"token\"\nwebhook-headers = {{ authorization = \"x\" }}"

@@ -71,7 +71,8 @@ fn client_of(url: &str, proxy: &str, without: &str, timeout: Duration, ca_file: 
         _ => None,
     });
     let roads = Roads::new(ca_file, proxies.expect("a good proxy")).expect("a good file");
-    Client::new(Endpoint { url: url.to_owned(), request_timeout: timeout, roads }).expect("a good endpoint")
+    let url = BaseUrl::parse(url).expect("a good address");
+    Client::new(Endpoint { url, request_timeout: timeout, roads })
 }
 
 async fn refresh_with(client: &Client) -> Outcome {

@@ -8,6 +8,7 @@ use ecobee_tokend::dial::{Proxies, Roads};
 use ecobee_tokend::ecobee::{Client, Endpoint};
 use ecobee_tokend::keeper::Outcome;
 use ecobee_tokend::secret::Secret;
+use ecobee_tokend::url::BaseUrl;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Runtime;
@@ -33,9 +34,8 @@ impl Ecobee {
         let listener = runtime.block_on(TcpListener::bind(("127.0.0.1", 0))).expect("a port");
         let port = listener.local_addr().expect("bound").port();
         let roads = Roads::new(None, Proxies::of(|_| None).expect("none")).expect("none");
-        let url = format!("http://127.0.0.1:{port}");
-        let client =
-            Client::new(Endpoint { url, request_timeout: Duration::from_secs(60), roads }).expect("loopback");
+        let url = BaseUrl::parse(&format!("http://127.0.0.1:{port}")).expect("loopback");
+        let client = Client::new(Endpoint { url, request_timeout: Duration::from_secs(60), roads });
         Self { runtime, listener, client }
     }
 }
