@@ -1,9 +1,12 @@
 //! The way to a server elsewhere: through which proxy, to which address, believing whose certificates.
 //!
 //! ```text
-//! Roads ── proxy   whether another machine stands between, and how it is asked to connect us
-//!    │  ── trust   whose certificates are believed
-//!    └──── words   what went wrong, for a person
+//! Roads ── names    names become addresses
+//!    │  ── proxy    whether another machine stands between, and how it is asked to connect us
+//!    │  ── trust    whose certificates are believed
+//!    │  ── stream   a connection, whatever it is made of
+//!    │  ── answer   what all who ask over HTTP make of an answer's head, or of none
+//!    └──── words    what went wrong, for a person
 //! ```
 //!
 //! **No byte of a request is sent here**: whoever gets no [`Road`] has sent nothing. The names and addresses in the
@@ -12,38 +15,43 @@
 //! **This machine itself is never reached through a proxy**, whatever the environment says: `localhost`, 127.0.0.0/8
 //! and `::1` are not the proxy's to know.
 
+mod answer;
+mod names;
 mod proxy;
+mod stream;
 mod trust;
 mod words;
 
 use std::error::Error;
 use std::fmt;
 use std::future::poll_fn;
-use std::io;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
-use std::vec;
 
 use hyper::Uri;
-use hyper::header::{DATE, HeaderMap, HeaderValue, RETRY_AFTER};
-use hyper::rt::{Read, ReadBufCursor, Write};
+use hyper::header::HeaderValue;
 use hyper_rustls::HttpsConnector;
-use hyper_util::client::legacy::connect::dns::{GaiResolver, Name};
-use hyper_util::client::legacy::connect::{Connected, Connection, HttpConnector};
+use hyper_util::client::legacy::connect::HttpConnector;
 use tower_service::Service;
 
+pub use answer::{no_answer, retry_after, status_words};
+use names::{Nameless, Names};
 pub use proxy::Proxies;
 use proxy::Proxy;
+use stream::Laid;
+pub use stream::Stream;
 use trust::{Trust, tls_words};
 use words::system_words;
-
-use crate::clock;
-use crate::url::is_loopback;
 pub use words::{cause, words_of};
+
+use crate::url::is_loopback;
+
+/// How the daemon calls itself to servers and proxies.
+pub const USER_AGENT: &str = concat!("ecobee-tokend/", env!("CARGO_PKG_VERSION"));
+
+/// The most bytes of an answer's head: no honest one comes near, and hyper alone would take six times as many.
+pub const LONGEST_HEAD: usize = 64 * 1024;
 
 /// What lies below HTTP.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -206,143 +214,9 @@ fn place_of(origin: &Uri) -> String {
     format!("{}:{port}", origin.host().unwrap_or_default())
 }
 
-/// How long a server wishes to be left alone: seconds, or a date (RFC 9110, section 10.2.3). A date is measured on the server's own clock where it tells it: ours
-/// may be wrong.
-pub fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    let text = |name| headers.get(name).and_then(|value| value.to_str().ok()).map(str::trim);
-    let wish = text(RETRY_AFTER)?;
-    if !wish.is_empty() && wish.bytes().all(|byte| byte.is_ascii_digit()) {
-        // More seconds than fit are still no reason to compute with more.
-        return Some(Duration::from_secs(wish.parse::<u32>().unwrap_or(u32::MAX).into()));
-    }
-    let date = httpdate::parse_http_date(wish).ok()?;
-    let now = text(DATE).and_then(|date| httpdate::parse_http_date(date).ok());
-    date.duration_since(now.unwrap_or_else(clock::wall)).ok()
-}
-
 async fn call<S: Service<Uri>>(mut connector: S, to: Uri) -> Result<S::Response, S::Error> {
     poll_fn(|context| connector.poll_ready(context)).await?;
     connector.call(to).await
-}
-
-/// A connection of whatever kind.
-pub struct Stream(Box<dyn Carrier>);
-
-trait Carrier: Read + Write + Send + Unpin {}
-
-impl<T: Read + Write + Send + Unpin> Carrier for T {}
-
-impl Stream {
-    fn new(carrier: impl Carrier + 'static) -> Self {
-        Self(Box::new(carrier))
-    }
-}
-
-impl Read for Stream {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        into: ReadBufCursor<'_>,
-    ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_read(context, into)
-    }
-}
-
-impl Write for Stream {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        from: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.0).poll_write(context, from)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_flush(context)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_shutdown(context)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.0.is_write_vectored()
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        from: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.0).poll_write_vectored(context, from)
-    }
-}
-
-impl Connection for Stream {
-    fn connected(&self) -> Connected {
-        Connected::new()
-    }
-}
-
-/// A connector whose connection is there already.
-struct Laid(Option<Stream>);
-
-impl Service<Uri> for Laid {
-    type Response = Stream;
-    type Error = io::Error;
-    type Future = std::future::Ready<io::Result<Stream>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, _: Uri) -> Self::Future {
-        std::future::ready(self.0.take().ok_or_else(|| io::ErrorKind::NotConnected.into()))
-    }
-}
-
-/// Looks names up; nobody is asked where this machine itself is.
-#[derive(Clone)]
-struct Names {
-    here_only: bool,
-}
-
-/// A name without an address.
-#[derive(Debug)]
-struct Nameless(io::Error);
-
-impl fmt::Display for Nameless {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("no address found")
-    }
-}
-
-impl Error for Nameless {}
-
-impl Service<Name> for Names {
-    type Response = vec::IntoIter<SocketAddr>;
-    type Error = Nameless;
-    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Nameless>> + Send>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Nameless>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, name: Name) -> Self::Future {
-        let here_only = self.here_only;
-        Box::pin(async move {
-            let addresses = if here_only {
-                vec![(Ipv4Addr::LOCALHOST, 0).into(), (Ipv6Addr::LOCALHOST, 0).into()]
-            } else {
-                look_up(name).await.map_err(Nameless)?
-            };
-            Ok(addresses.into_iter())
-        })
-    }
-}
-
-async fn look_up(name: Name) -> io::Result<Vec<SocketAddr>> {
-    Ok(GaiResolver::new().call(name).await?.collect())
 }
 
 /// Why there is no way out.
@@ -380,21 +254,3 @@ impl fmt::Display for DialError {
 }
 
 impl Error for DialError {}
-
-#[cfg(test)]
-mod tests {
-    use hyper_util::client::legacy::connect::dns::Name;
-    use tower_service::Service;
-
-    use super::Names;
-
-    #[tokio::test]
-    async fn what_is_to_stay_on_this_machine_is_led_off_it_by_no_name() {
-        for name in ["localhost", "api.ecobee.com"] {
-            let name: Name = name.parse().expect("a name");
-            let addresses: Vec<_> = Names { here_only: true }.call(name).await.expect("known").collect();
-            assert_eq!(addresses.len(), 2);
-            assert!(addresses.iter().all(|address| address.ip().is_loopback()), "{addresses:?}");
-        }
-    }
-}

@@ -12,15 +12,11 @@ use bytes::Bytes;
 use futures_util::future::{Either, select};
 use http_body_util::Empty;
 use hyper::client::conn::http1;
-use hyper::header::{HOST, HeaderValue, PROXY_AUTHORIZATION, USER_AGENT};
+use hyper::header::{self, HOST, HeaderValue, PROXY_AUTHORIZATION};
 use hyper::{Request, StatusCode, Uri};
 use hyper_util::client::proxy::matcher::{Intercept, Matcher};
 
-use super::{DialError, Stream, place_of, words_of};
-
-const USER_AGENT_VALUE: &str = concat!("ecobee-tokend/", env!("CARGO_PKG_VERSION"));
-/// The most bytes of the head of a proxy's answer.
-const LONGEST_HEAD: usize = 16 * 1024;
+use super::{DialError, LONGEST_HEAD, Stream, no_answer, place_of, status_words, words_of};
 
 /// The proxies of the environment.
 #[derive(Debug)]
@@ -124,7 +120,8 @@ impl Proxy {
     pub(super) async fn tunnel(&self, stream: Stream, place: &str) -> Result<Stream, String> {
         let refused =
             |why: &str| format!("no connection to {place}: the proxy {} {why}", place_of(self.uri()));
-        let mut request = Request::connect(place).header(HOST, place).header(USER_AGENT, USER_AGENT_VALUE);
+        let mut request =
+            Request::connect(place).header(HOST, place).header(header::USER_AGENT, super::USER_AGENT);
         if let Some(authorization) = self.authorization() {
             request = request.header(PROXY_AUTHORIZATION, authorization);
         }
@@ -141,15 +138,7 @@ impl Proxy {
             Either::Left((answer, driven)) => (answer, Some(driven)),
             Either::Right((_, asked)) => (asked.await, None),
         };
-        let answer = answer.map_err(|error| {
-            if error.is_parse() {
-                refused("answered with something that is not HTTP")
-            } else if error.is_incomplete_message() {
-                refused("closed the connection without an answer")
-            } else {
-                refused(&format!("did not answer: {}", words_of(&error)))
-            }
-        })?;
+        let answer = answer.map_err(|error| refused(&no_answer(&error)))?;
         if answer.status() == StatusCode::PROXY_AUTHENTICATION_REQUIRED {
             let variable = self.variable;
             return Err(refused(&match self.authorization() {
@@ -162,9 +151,7 @@ impl Proxy {
             }));
         }
         if !answer.status().is_success() {
-            let status = answer.status();
-            let words = status.canonical_reason().map(|words| format!(" {words}")).unwrap_or_default();
-            return Err(refused(&format!("refused with {}{words}", status.as_u16())));
+            return Err(refused(&format!("refused with {}", status_words(answer.status()))));
         }
         let upgraded = pin!(hyper::upgrade::on(answer));
         let tunnel = match driven {

@@ -4,7 +4,6 @@
 //! the errors of the layers above and below look like.
 
 use std::convert::Infallible;
-use std::error::Error;
 use std::future::pending;
 use std::io;
 use std::pin::{Pin, pin};
@@ -17,9 +16,7 @@ use futures_util::future::{Either, select};
 use http_body_util::{BodyExt, Empty};
 use hyper::body::{Body as _, Incoming};
 use hyper::client::conn::http1;
-use hyper::header::{
-    ACCEPT, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderMap, HeaderName, USER_AGENT,
-};
+use hyper::header::{ACCEPT, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderMap, USER_AGENT};
 use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper::{Method, Request, Response, StatusCode, Uri};
 use tokio::time::timeout;
@@ -27,15 +24,11 @@ use zeroize::Zeroizing;
 
 use super::address::Address;
 use super::{Endpoint, Failure};
-use crate::dial::{Roads, Stream, cause, retry_after, words_of};
+use crate::dial::{self, LONGEST_HEAD, Roads, Stream, cause, no_answer, retry_after, words_of};
 use crate::keeper::Reach;
 
 /// Longer answers are refused. A grant has 10 KiB at most.
 const LONGEST: usize = 256 * 1024;
-/// The most bytes and fields of an answer's head.
-const LONGEST_HEAD: usize = 64 * 1024;
-const MOST_FIELDS: usize = 100;
-const USER_AGENT_VALUE: &str = concat!("ecobee-tokend/", env!("CARGO_PKG_VERSION"));
 
 /// The way to ecobee.
 pub(super) struct Line {
@@ -96,7 +89,6 @@ impl Line {
     ) -> Result<(), Failure> {
         let stream = Watched { stream: self.connect().await?, sent };
         let (mut sender, connection) = http1::Builder::new()
-            .max_headers(MOST_FIELDS)
             .max_buf_size(LONGEST_HEAD)
             .handshake::<_, Empty<Bytes>>(stream)
             .await
@@ -121,7 +113,7 @@ impl Line {
         let mut request = Request::builder()
             .uri(target)
             .header(HOST, self.address.host_header())
-            .header(USER_AGENT, USER_AGENT_VALUE)
+            .header(USER_AGENT, dial::USER_AGENT)
             .header(ACCEPT, "application/json")
             .header(CONNECTION, "close");
         if method == Method::POST {
@@ -149,12 +141,12 @@ impl Line {
         let (head, mut body) = response.into_parts();
         let reply = arrived.insert(Reply {
             status: head.status,
-            html: holds(&head.headers, &CONTENT_TYPE, "html"),
+            html: is_html(&head.headers),
             retry_after: retry_after(&head.headers),
             body: Zeroizing::default(),
             broke: None,
         });
-        let too_long = || self.sent(Reach::Sent, "answered with more than 256 KiB");
+        let too_long = || self.sent(Reach::Sent, &format!("answered with more than {} KiB", LONGEST / 1024));
         if body.size_hint().lower() > LONGEST as u64 {
             return Err(too_long());
         }
@@ -181,15 +173,10 @@ impl Line {
 
     /// The request was with hyper, and no head of an answer came back.
     fn no_answer(&self, error: &hyper::Error, sent: &AtomicBool) -> Failure {
-        if !sent.load(Ordering::Relaxed) {
-            self.no_connection("it was closed before the request was sent")
-        } else if error.is_parse() {
-            self.sent(Reach::Sent, "answered with something that is not HTTP")
-        } else if error.is_incomplete_message() {
-            self.sent(Reach::Broken, "closed the connection without an answer")
+        if sent.load(Ordering::Relaxed) {
+            self.sent(reach_of(error), &no_answer(error))
         } else {
-            let why = words_of(error);
-            self.sent(reach_of(error), &format!("broke the connection before it answered: {why}"))
+            self.no_connection("it was closed before the request was sent")
         }
     }
 
@@ -221,19 +208,18 @@ fn append(body: &mut Zeroizing<Vec<u8>>, data: &[u8]) {
     body.extend_from_slice(data);
 }
 
-fn holds(headers: &HeaderMap, name: &HeaderName, part: &str) -> bool {
-    let value = headers.get(name).and_then(|value| value.to_str().ok());
-    value.is_some_and(|value| value.to_ascii_lowercase().contains(part))
+fn is_html(headers: &HeaderMap) -> bool {
+    let kind = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    kind.is_some_and(|kind| kind.to_ascii_lowercase().contains("html"))
 }
 
 /// Bytes that make no sense are an answer, if an unusable one; anything else is a broken connection.
-fn reach_of(error: &(dyn Error + 'static)) -> Reach {
+fn reach_of(error: &hyper::Error) -> Reach {
     use io::ErrorKind::{InvalidData, InvalidInput};
 
-    match cause::<io::Error>(error) {
-        Some(error) if matches!(error.kind(), InvalidData | InvalidInput) => Reach::Sent,
-        _ => Reach::Broken,
-    }
+    let senseless = |error: &io::Error| matches!(error.kind(), InvalidData | InvalidInput);
+    let answered = error.is_parse() || cause(error).is_some_and(senseless);
+    if answered { Reach::Sent } else { Reach::Broken }
 }
 
 /// A connection that remembers whether anything was written to it. What fails in being written counts as written: a

@@ -17,7 +17,9 @@ use tokio::time::timeout;
 
 use super::message::Parcel;
 use super::{Again, Delivery};
-use crate::dial::{Destination, Manner, Roads, Security, retry_after, words_of};
+use crate::dial::{
+    self, Destination, LONGEST_HEAD, Manner, Roads, Security, no_answer, retry_after, status_words, words_of,
+};
 use crate::url::WebhookUrl;
 
 /// A whole delivery takes no longer.
@@ -26,9 +28,6 @@ const LONGEST: Duration = Duration::from_secs(30);
 const LONGEST_CONNECT: Duration = Duration::from_secs(10);
 /// After its head, an answer gets so long for the rest.
 const COURTESY: Duration = Duration::from_secs(1);
-/// The most bytes of an answer's head.
-const LONGEST_HEAD: usize = 64 * 1024;
-const USER_AGENT_VALUE: &str = concat!("ecobee-tokend/", env!("CARGO_PKG_VERSION"));
 
 /// An address, and what a POST to it carries.
 ///
@@ -50,7 +49,7 @@ impl Webhook {
         let host = uri.authority().and_then(|host| HeaderValue::from_str(host.as_str()).ok());
         let mut fields = HeaderMap::new();
         fields.extend(host.map(|host| (HOST, host)));
-        fields.insert(USER_AGENT, HeaderValue::from_static(USER_AGENT_VALUE));
+        fields.insert(USER_AGENT, HeaderValue::from_static(dial::USER_AGENT));
         fields.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         for (name, value) in headers {
             fields.insert(name, value.clone());
@@ -81,15 +80,7 @@ impl Webhook {
             .await
             .map_err(|error| words_of(&error))?;
         let asked = pin!(async {
-            let answer = sender.send_request(request).await.map_err(|error| {
-                if error.is_parse() {
-                    "the answer is not HTTP".to_owned()
-                } else if error.is_incomplete_message() {
-                    "the connection was closed without an answer".to_owned()
-                } else {
-                    words_of(&error)
-                }
-            })?;
+            let answer = sender.send_request(request).await.map_err(|error| no_answer(&error))?;
             let (head, mut body) = answer.into_parts();
             // What it says is of no use; that it was let finish is a courtesy to simple servers. The status says that it
             // has been told, and a body that never comes must not have people told again and again.
@@ -125,8 +116,7 @@ impl Webhook {
 
 /// What an answer means.
 fn verdict(status: StatusCode, wish: Option<Duration>) -> Delivery {
-    let words = status.canonical_reason().map(|words| format!(" {words}")).unwrap_or_default();
-    let answered = format!("{}{words}", status.as_u16());
+    let answered = status_words(status);
     let again = match status {
         StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_EARLY | StatusCode::TOO_MANY_REQUESTS => {
             Again::After(wish.unwrap_or_default())
