@@ -3,7 +3,8 @@
 //! ```text
 //! Client ── address   where ecobee is, and what a request's target looks like
 //!    │  ─── wire      one connection a call; how far the request got
-//!    └───── answer    status and body → Outcome (the table of errors)
+//!    └───── answer    status and body → Outcome
+//!            ├ errors   what each of ecobee's errors is to us
 //!            └ members  the members of a JSON answer
 //! ```
 //!
@@ -29,9 +30,11 @@ use crate::url::BaseUrl;
 
 mod address;
 mod answer;
+mod errors;
 mod members;
 mod wire;
 
+pub use answer::LONGEST_TOKEN;
 use wire::{Line, Reply};
 
 /// Where ecobee is and how long it may take.

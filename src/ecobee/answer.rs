@@ -2,63 +2,31 @@
 
 use std::time::Duration;
 
+use hyper::StatusCode;
 use zeroize::Zeroizing;
 
+use super::errors::{Meaning, meaning};
 use super::members::Members;
 use super::{Call, Failure, Reply};
 use crate::keeper::{AccessToken, Granted, IssuedPin, Outcome, Reach, Trouble};
 use crate::quote::quote;
 use crate::secret::Secret;
 
-const DAY: Duration = Duration::from_secs(24 * 60 * 60);
-const HOUR: Duration = Duration::from_secs(60 * 60);
+/// The most bytes of an access token that is served; ecobee's have 7 KB at most.
+pub const LONGEST_TOKEN: usize = 64 * 1024;
+/// No token and no PIN is believed to live longer: ecobee's live an hour and nine minutes.
+const LONGEST_LIFETIME: Duration = Duration::from_secs(24 * 60 * 60);
 /// Without a usable `expires_in`, a token is taken to live so long …
 const SHORTEST_LIFETIME: Duration = Duration::from_secs(60);
 /// … and a PIN so long, and polls are so far apart: the documented values.
 const PIN_LIFETIME: Duration = Duration::from_secs(9 * 60);
 const POLL_INTERVAL: Duration = Duration::from_secs(30);
+/// A server that wants to be polled more seldom would leave the person waiting who has entered the PIN.
+const LONGEST_INTERVAL: Duration = Duration::from_secs(60 * 60);
 /// A PIN's `expires_in` is in minutes, and was in seconds for a while: larger values are seconds.
 const MOST_MINUTES: f64 = 60.0;
-const LONGEST_TOKEN: usize = 64 * 1024;
+/// The most bytes of a PIN: whatever it looks like, a person is to type it.
 const LONGEST_PIN: usize = 256;
-
-/// What an error is to us.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Meaning {
-    Pending,
-    SlowDown,
-    PinOver,
-    Refused,
-    /// Refused, and perhaps because of the API key.
-    KeyRefused,
-    Misconfigured,
-    Trouble,
-    /// Trouble, and perhaps because of the API key.
-    KeyTrouble,
-}
-
-/// The table of errors: ecobee's *Authorization Errors*, and what its servers were seen to mean by them. The HTTP
-/// status has no say, for 400 and 401 have both been seen for the same error.
-fn meaning(error: &str, call: Call) -> Meaning {
-    use Call::{Poll, Refresh};
-
-    match (error, call) {
-        ("authorization_pending", Poll) => Meaning::Pending,
-        ("slow_down", Poll) => Meaning::SlowDown,
-        ("authorization_expired" | "invalid_grant" | "access_denied", Poll) => Meaning::PinOver,
-
-        ("invalid_grant" | "unauthorized_client" | "account_disabled", Refresh) => Meaning::Refused,
-        ("invalid_client", Refresh) => Meaning::KeyRefused,
-        ("invalid_client" | "unauthorized_client" | "account_disabled", _) => Meaning::KeyTrouble,
-
-        ("invalid_scope" | "invalid_request" | "unsupported_grant_type" | "not_supported", _) => {
-            Meaning::Misconfigured
-        }
-
-        // account_locked, which passes; what makes no sense for the call; what nobody has heard of.
-        _ => Meaning::Trouble,
-    }
-}
 
 /// Judges an answer. `shown` are the secrets in the request, which must not come back in a message.
 pub(super) fn outcome(call: Call, host: &str, reply: &Reply, shown: &[&Secret]) -> Outcome {
@@ -145,10 +113,10 @@ impl Answer<'_> {
         let Some(code) = members.secret("code") else {
             return self.answered("with a PIN but no code");
         };
-        let lifetime = members
-            .number("expires_in")
-            .and_then(|value| length(if value <= MOST_MINUTES { value * 60.0 } else { value }, DAY));
-        let interval = members.number("interval").and_then(|seconds| length(seconds, HOUR));
+        let lifetime = members.number("expires_in").and_then(|value| {
+            length(if value <= MOST_MINUTES { value * 60.0 } else { value }, LONGEST_LIFETIME)
+        });
+        let interval = members.number("interval").and_then(|seconds| length(seconds, LONGEST_INTERVAL));
         Outcome::PinIssued(IssuedPin {
             pin,
             code,
@@ -169,7 +137,7 @@ impl Answer<'_> {
         }
         for (name, value) in [("access token", &token), ("token type", &token_type)] {
             if let Some(flaw) = flaw(value) {
-                let words = self.sentence(&format!("but the {name} {flaw}"));
+                let words = self.sentence(&format!(" but the {name} {flaw}"));
                 let given = members.has("access_token") || members.has("refresh_token");
                 let reach = if given { Reach::Granted } else { Reach::Sent };
                 let retry_after = self.reply.retry_after;
@@ -177,7 +145,7 @@ impl Answer<'_> {
                 return Outcome::Trouble(Trouble { reason: words, reach, retry_after, rotated });
             }
         }
-        let lifetime = members.number("expires_in").and_then(|seconds| length(seconds, DAY));
+        let lifetime = members.number("expires_in").and_then(|seconds| length(seconds, LONGEST_LIFETIME));
         Outcome::Granted(Granted {
             access: AccessToken {
                 token: Secret::new(token.as_str()),
@@ -205,20 +173,15 @@ impl Answer<'_> {
             .and_then(|status| status.text("message"))
             .map(|message| quote(&message, self.shown))
             .filter(|message| !message.is_empty());
-        if let Some(message) = message {
-            self.trouble(format!("{}: {message}", self.sentence("")), None)
-        } else if self.reply.status.is_redirection() {
-            self.answered("which is a redirect and not followed")
-        } else {
-            self.answered("without naming an error")
+        match message {
+            Some(message) => self.trouble(self.sentence(&format!(": {message}")), None),
+            None => self.answered("without naming an error"),
         }
     }
 
     /// A body that is no JSON object.
     fn useless(&self, text: &str) -> Outcome {
-        if self.reply.status.is_redirection() {
-            self.answered("which is a redirect and not followed")
-        } else if text.trim().is_empty() {
+        if text.trim().is_empty() {
             self.answered("with an empty body")
         } else if self.reply.html || text.trim_start().starts_with('<') {
             self.answered("with an HTML page")
@@ -228,17 +191,16 @@ impl Answer<'_> {
     }
 
     fn answered(&self, what: &str) -> Outcome {
-        self.trouble(self.sentence(what), None)
+        let redirect = self.reply.status.is_redirection();
+        let what = if redirect { "with a redirect, which is not followed" } else { what };
+        self.trouble(self.sentence(&format!(" {what}")), None)
     }
 
     fn sentence(&self, what: &str) -> String {
-        let Reply { status, .. } = self.reply;
-        let mut sentence =
-            format!("{} answered HTTP {} {what}", self.host, status.as_u16()).trim_end().to_owned();
-        if *status == hyper::StatusCode::NOT_FOUND {
-            sentence.push_str(" (is ecobee.url in the configuration right?)");
-        }
-        sentence
+        let status = self.reply.status;
+        let elsewhere = status == StatusCode::NOT_FOUND || status.is_redirection();
+        let hint = if elsewhere { " (is ecobee.url in the configuration right?)" } else { "" };
+        format!("{} answered HTTP {}{what}{hint}", self.host, status.as_u16())
     }
 
     fn trouble(&self, reason: String, rotated: Option<Secret>) -> Outcome {
@@ -274,7 +236,6 @@ fn length(seconds: f64, most: Duration) -> Option<Duration> {
 
 #[cfg(test)]
 mod tests {
-    use hyper::StatusCode;
     use proptest::prelude::*;
 
     use super::*;
@@ -525,7 +486,11 @@ mod tests {
                 "<a>lost</a>",
                 "ecobee answered HTTP 404 with an HTML page (is ecobee.url in the configuration right?)",
             ),
-            (301, "<a>moved</a>", "ecobee answered HTTP 301 which is a redirect and not followed"),
+            (
+                301,
+                "<a>moved</a>",
+                "ecobee answered HTTP 301 with a redirect, which is not followed (is ecobee.url in the configuration right?)",
+            ),
         ] {
             for call in [Call::Authorize, Call::Poll, Call::Refresh] {
                 let Outcome::Trouble(trouble) = outcome(call, "ecobee", &reply(status, body), &[]) else {
@@ -624,7 +589,7 @@ mod tests {
             if let Outcome::Granted(granted) = judged(call, &body) {
                 prop_assert_eq!(flaw(granted.access.token.expose()), None);
                 prop_assert_eq!(flaw(&granted.access.token_type), None);
-                prop_assert!(granted.lifetime > Duration::ZERO && granted.lifetime <= DAY);
+                prop_assert!(granted.lifetime > Duration::ZERO && granted.lifetime <= LONGEST_LIFETIME);
             }
         }
     }
