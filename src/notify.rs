@@ -129,7 +129,7 @@ impl Teller {
     /// Notes what a person should hear of; it replaces whatever of this account was still to be told.
     pub fn tell(&self, account: &str, naming: Naming, notice: &Notice) {
         for courier in &self.couriers {
-            courier.tell(account, Message::of(notice, naming));
+            courier.tell(account, Message { notice: notice.clone(), naming });
         }
     }
 

@@ -229,7 +229,7 @@ impl Bag {
         } else {
             let crowd: Vec<_> =
                 chosen.iter().map(|(account, waiting)| (account.as_str(), &waiting.message)).collect();
-            Parcel::of_crowd(event, &crowd)
+            Parcel::of_crowd(&first.1.message, &crowd)
         };
         let parcel = Box::new(parcel);
         let of = chosen.iter().map(|(account, waiting)| ((*account).clone(), waiting.number)).collect();
@@ -324,7 +324,8 @@ fn pause_after(failures: u32) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::notify::Command;
+    use crate::keeper::Notice;
+    use crate::notify::{Command, Naming};
 
     const MINUTE: Duration = Duration::from_secs(60);
 
@@ -347,8 +348,12 @@ mod tests {
         PinView { pin: text.to_owned(), expires_at: clock::now() + lifetime, expires_in: lifetime }
     }
 
+    fn message(notice: Notice) -> Message {
+        Message { notice, naming: Naming::Needless }
+    }
+
     fn lost() -> Message {
-        Message::TokenLost { reason: "no route".to_owned() }
+        message(Notice::TokenLost { reason: "no route".to_owned() })
     }
 
     fn told() -> Delivery {
@@ -418,7 +423,7 @@ mod tests {
     #[test]
     fn different_events_are_never_told_together() {
         let mut bag = bag(9, lost);
-        tell(&mut bag, "a05", Message::TokenBack);
+        tell(&mut bag, "a05", message(Notice::TokenBack));
         let now = Instant::now();
         assert_eq!(go(&mut bag, now, told()).map(|of| of.len()), Some(1), "eight are no crowd");
         let mut others = 0;
@@ -480,7 +485,7 @@ mod tests {
         let mut bag = bag(1, lost);
         let now = Instant::now();
         let Step::Go { way, parcel, of } = bag.step(now) else { panic!("it goes") };
-        tell(&mut bag, "a01", Message::TokenBack);
+        tell(&mut bag, "a01", message(Notice::TokenBack));
         bag.delivered(&way, &parcel, &of, told(), now);
         let Step::Go { parcel, .. } = bag.step(now) else { panic!("it goes again") };
         assert_eq!(parcel.event.name(), "token-back");
@@ -488,7 +493,7 @@ mod tests {
 
     #[test]
     fn a_pin_that_has_ended_waits_for_its_successor() {
-        let mut bag = bag(1, || Message::PinReminder(pin("OLD", Duration::ZERO)));
+        let mut bag = bag(1, || message(Notice::PinReminder(pin("OLD", Duration::ZERO))));
         let now = Instant::now();
         assert!(waits_until(&mut bag, now) > Duration::from_secs(23 * 3600));
         let waiting = bag.waiting.get_mut("a01").expect("it waits");

@@ -18,11 +18,9 @@ const LISTED: usize = 500;
 
 /// What is to be told of an account.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Message {
-    PinWaiting(PinView, Naming),
-    PinReminder(PinView),
-    TokenLost { reason: String },
-    TokenBack,
+pub(super) struct Message {
+    pub(super) notice: Notice,
+    pub(super) naming: Naming,
 }
 
 /// What kind of thing has happened; the names are for programs and never change.
@@ -75,36 +73,27 @@ impl Event {
 }
 
 impl Message {
-    pub(super) fn of(notice: &Notice, naming: Naming) -> Self {
-        match notice {
-            Notice::PinWaiting(pin) => Self::PinWaiting(pin.clone(), naming),
-            Notice::PinReminder(pin) => Self::PinReminder(pin.clone()),
-            Notice::TokenLost { reason } => Self::TokenLost { reason: reason.clone() },
-            Notice::TokenBack => Self::TokenBack,
-        }
-    }
-
     pub(super) const fn event(&self) -> Event {
-        match self {
-            Self::PinWaiting(..) => Event::PinWaiting,
-            Self::PinReminder(_) => Event::PinReminder,
-            Self::TokenLost { .. } => Event::TokenLost,
-            Self::TokenBack => Event::TokenBack,
+        match self.notice {
+            Notice::PinWaiting(_) => Event::PinWaiting,
+            Notice::PinReminder(_) => Event::PinReminder,
+            Notice::TokenLost { .. } => Event::TokenLost,
+            Notice::TokenBack => Event::TokenBack,
         }
     }
 
     /// The PIN that it tells of.
     pub(super) const fn pin(&self) -> Option<&PinView> {
-        match self {
-            Self::PinWaiting(pin, _) | Self::PinReminder(pin) => Some(pin),
-            Self::TokenLost { .. } | Self::TokenBack => None,
+        match &self.notice {
+            Notice::PinWaiting(pin) | Notice::PinReminder(pin) => Some(pin),
+            Notice::TokenLost { .. } | Notice::TokenBack => None,
         }
     }
 
     pub(super) fn set_pin(&mut self, newer: &PinView) {
-        match self {
-            Self::PinWaiting(pin, _) | Self::PinReminder(pin) => *pin = newer.clone(),
-            Self::TokenLost { .. } | Self::TokenBack => {}
+        match &mut self.notice {
+            Notice::PinWaiting(pin) | Notice::PinReminder(pin) => *pin = newer.clone(),
+            Notice::TokenLost { .. } | Notice::TokenBack => {}
         }
     }
 
@@ -114,9 +103,9 @@ impl Message {
     }
 
     fn facts(&self, account: &str) -> Facts {
-        let reason = match self {
-            Self::TokenLost { reason } => Some(reason.clone()),
-            Self::PinWaiting(..) | Self::PinReminder(_) | Self::TokenBack => None,
+        let reason = match &self.notice {
+            Notice::TokenLost { reason } => Some(reason.clone()),
+            Notice::PinWaiting(_) | Notice::PinReminder(_) | Notice::TokenBack => None,
         };
         Facts {
             account: Some(account.to_owned()),
@@ -132,30 +121,26 @@ impl Message {
         let enter = |pin: &PinView| {
             format!("enter PIN {} at {ENTER_AT}, before {}", pin.pin, local(wall(pin.expires_at)))
         };
-        match self {
-            Self::PinWaiting(pin, naming) => {
-                let name = match naming {
+        match &self.notice {
+            Notice::PinWaiting(pin) => {
+                let name = match self.naming {
                     Naming::Needless => String::new(),
                     Naming::Needed => format!("--account {account} "),
                 };
                 format!("{} (after that another PIN; `ecobee-token {name}pin` shows it)", enter(pin))
             }
-            Self::PinReminder(pin) => format!("still waiting for a person: {}", enter(pin)),
-            Self::TokenLost { reason } => {
+            Notice::PinReminder(pin) => format!("still waiting for a person: {}", enter(pin)),
+            Notice::TokenLost { reason } => {
                 format!("no living token, and the trouble lasts: {reason}; the daemon goes on trying")
             }
-            Self::TokenBack => "there is a living token again; nothing is left to be done".to_owned(),
+            Notice::TokenBack => "there is a living token again; nothing is left to be done".to_owned(),
         }
     }
 
     /// What it says in a list, behind the account's name.
     fn short_words(&self) -> String {
-        match self {
-            Self::PinWaiting(pin, _) | Self::PinReminder(pin) => {
-                format!(" PIN {} before {}", pin.pin, local(wall(pin.expires_at)))
-            }
-            Self::TokenLost { .. } | Self::TokenBack => String::new(),
-        }
+        let pin = |pin: &PinView| format!(" PIN {} before {}", pin.pin, local(wall(pin.expires_at)));
+        self.pin().map(pin).unwrap_or_default()
     }
 }
 
@@ -167,17 +152,18 @@ impl Parcel {
         Self { enter_at, ..Self::bare(text, message.event(), message.facts(account)) }
     }
 
-    /// Messages of the same event, of several accounts.
-    pub(super) fn of_crowd(event: Event, crowd: &[(&str, &Message)]) -> Self {
+    /// Messages of the same event, of several accounts; `first` is one of them.
+    pub(super) fn of_crowd(first: &Message, crowd: &[(&str, &Message)]) -> Self {
         let count = crowd.len();
-        let mut text = match event {
-            Event::PinWaiting => format!("{count} accounts each need a PIN to be entered at {ENTER_AT}:"),
-            Event::PinReminder => {
+        let mut text = match first.notice {
+            Notice::PinWaiting(_) => format!("{count} accounts each need a PIN to be entered at {ENTER_AT}:"),
+            Notice::PinReminder(_) => {
                 format!("{count} accounts still wait for a PIN to be entered at {ENTER_AT}:")
             }
-            Event::TokenLost => format!("{count} accounts have no living token, and the trouble lasts:"),
-            Event::TokenBack => format!("{count} accounts have a living token again:"),
-            Event::Test => format!("{count} tests:"),
+            Notice::TokenLost { .. } => {
+                format!("{count} accounts have no living token, and the trouble lasts:")
+            }
+            Notice::TokenBack => format!("{count} accounts have a living token again:"),
         };
         for (index, (account, message)) in crowd.iter().take(NAMED).enumerate() {
             let separator = if index == 0 { "" } else { "," };
@@ -186,16 +172,15 @@ impl Parcel {
         if let Some(more) = count.checked_sub(NAMED).filter(|&more| more > 0) {
             let _ = write!(text, " and {more} more; `ecobee-token status` shows all");
         }
-        if let Some((_, Message::TokenLost { reason })) = crowd.first() {
+        if let Notice::TokenLost { reason } = &first.notice {
             let _ = write!(text, " ({reason})");
         }
         let accounts = crowd.iter().take(LISTED).map(|(account, message)| message.facts(account)).collect();
-        let enter_at = crowd.iter().find_map(|(_, message)| message.pin()).map(|_| ENTER_AT);
         Self {
-            enter_at,
+            enter_at: first.pin().map(|_| ENTER_AT),
             count: Some(count),
             accounts: Some(accounts),
-            ..Self::bare(text, event, Facts::default())
+            ..Self::bare(text, first.event(), Facts::default())
         }
     }
 
@@ -253,13 +238,17 @@ mod tests {
         PinView { pin: text.to_owned(), expires_at: clock::now() + lifetime, expires_in: lifetime }
     }
 
+    fn message(notice: Notice) -> Message {
+        Message { notice, naming: Naming::Needless }
+    }
+
     fn json(parcel: &Parcel) -> Value {
         serde_json::from_slice(&parcel.json()).expect("JSON")
     }
 
     #[test]
     fn a_pin_is_told_with_all_that_its_reader_needs() {
-        let told = json(&Parcel::of("home", &Message::PinWaiting(pin("ABCD-EFGH"), Naming::Needless)));
+        let told = json(&Parcel::of("home", &message(Notice::PinWaiting(pin("ABCD-EFGH")))));
         let text = told["text"].as_str().expect("a sentence");
         assert!(text.starts_with("home: enter PIN ABCD-EFGH at ecobee.com, My Apps, before "), "{text}");
         assert_eq!(told["event"], "pin-waiting");
@@ -280,7 +269,8 @@ mod tests {
         for (naming, command) in
             [(Naming::Needless, "`ecobee-token pin`"), (Naming::Needed, "`ecobee-token --account cabin pin`")]
         {
-            let text = Parcel::of("cabin", &Message::PinWaiting(pin("ABCD-EFGH"), naming)).text;
+            let message = Message { notice: Notice::PinWaiting(pin("ABCD-EFGH")), naming };
+            let text = Parcel::of("cabin", &message).text;
             assert!(text.contains(command), "{text}");
         }
     }
@@ -288,7 +278,7 @@ mod tests {
     #[test]
     fn whatever_ecobee_calls_a_pin_stays_one_string_of_the_json() {
         let odd = "\"},\r\nX-Evil: 1\\u0000{{.x}}é";
-        assert_eq!(json(&Parcel::of("home", &Message::PinReminder(pin(odd))))["pin"], odd);
+        assert_eq!(json(&Parcel::of("home", &message(Notice::PinReminder(pin(odd)))))["pin"], odd);
     }
 
     #[test]
@@ -302,9 +292,9 @@ mod tests {
     #[test]
     fn a_crowd_is_told_in_one_sentence_of_bounded_length() {
         let messages: Vec<_> =
-            (0..10_000).map(|n| (format!("a{n}"), Message::PinReminder(pin("ABCD-EFGH")))).collect();
+            (0..10_000).map(|n| (format!("a{n}"), message(Notice::PinWaiting(pin("ABCD-EFGH"))))).collect();
         let crowd: Vec<_> = messages.iter().map(|(account, message)| (account.as_str(), message)).collect();
-        let parcel = Parcel::of_crowd(Event::PinWaiting, &crowd);
+        let parcel = Parcel::of_crowd(crowd[0].1, &crowd);
         assert!(
             parcel.text.starts_with("10000 accounts each need a PIN to be entered at"),
             "{}",
@@ -322,13 +312,13 @@ mod tests {
     #[test]
     fn a_pin_that_works_no_more_is_not_worth_telling_and_its_successor_is() {
         let now = clock::now();
-        let mut message = Message::PinReminder(pin("OLD"));
+        let mut message = message(Notice::PinReminder(pin("OLD")));
         assert!(message.holds(now));
         let later = now + Duration::from_secs(600);
         assert!(!message.holds(later));
         message.set_pin(&PinView { expires_at: later + Duration::from_secs(1), ..pin("NEW") });
         assert!(message.holds(later));
         assert_eq!(message.pin().map(|pin| pin.pin.as_str()), Some("NEW"));
-        assert!(Message::TokenBack.holds(later));
+        assert!(self::message(Notice::TokenBack).holds(later));
     }
 }
