@@ -36,16 +36,9 @@ pub enum LogFormat {
 }
 
 impl LogFormat {
-    /// The format of this name.
-    pub fn from_name(name: &str) -> Option<Self> {
-        match name {
-            "auto" => Some(Self::Auto),
-            "text" => Some(Self::Text),
-            "json" => Some(Self::Json),
-            "journal" => Some(Self::Journal),
-            _ => None,
-        }
-    }
+    /// All of them by name.
+    pub const NAMED: [(&str, Self); 4] =
+        [("auto", Self::Auto), ("text", Self::Text), ("json", Self::Json), ("journal", Self::Journal)];
 }
 
 /// The time of day here, as in the sentences beside it.

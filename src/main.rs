@@ -5,7 +5,6 @@ use std::ffi::OsString;
 use std::fmt::{self, Write as _};
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
-use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -15,8 +14,8 @@ use ecobee_tokend::config::{self, ConfigError, Settings, Surroundings};
 use ecobee_tokend::log::{self, LogFormat};
 use ecobee_tokend::memory::{self, Locked};
 use ecobee_tokend::socket::SocketError;
-use ecobee_tokend::store::{Forgotten, Store};
-use ecobee_tokend::supervisor::{ImportError, Imported, Outline};
+use ecobee_tokend::store::{Forgotten, Store, StoreError};
+use ecobee_tokend::supervisor::{ImportError, Imported, Outline, RunError};
 use ecobee_tokend::{foreign, supervisor, systemd};
 use tokio::runtime::{LocalOptions, LocalRuntime};
 use zeroize::Zeroizing;
@@ -54,7 +53,6 @@ Exit status: 0; 2 usage; 78 configuration; 73 the store or the socket cannot be 
 ";
 
 const EXIT_USAGE: u8 = 2;
-const EXIT_CONFIG: u8 = 78;
 const EXIT_OTHER: u8 = 1;
 
 /// What people look for here, and where it is.
@@ -76,31 +74,67 @@ const IDLE_THREADS_LEAVE_AFTER: Duration = Duration::from_secs(1);
 /// Enough that a disk that hangs leaves some for looking names up; few enough for a burst of saves.
 const THREADS_AT_MOST: usize = 16;
 
+/// A write that hangs in the kernel must not keep a stopping daemon.
+const HANGING_WRITES_GET: Duration = Duration::from_secs(1);
+
 /// What the command line asks for.
 struct Command {
     config: Option<PathBuf>,
-    log_format: LogFormat,
     deed: Deed,
 }
 
 enum Deed {
-    Run,
+    Run(LogFormat),
     CheckConfig,
     Import { account: Option<String>, file: PathBuf },
     TestNotify,
     Forget(String),
-    Say(String),
+    Say(&'static str),
+}
+
+/// Why nothing, or not all, was done, and the exit status that says so.
+struct Failure {
+    words: String,
+    status: u8,
+}
+
+impl Failure {
+    fn new(status: u8, words: impl fmt::Display) -> Self {
+        Self { words: words.to_string(), status }
+    }
+}
+
+impl From<ConfigError> for Failure {
+    fn from(error: ConfigError) -> Self {
+        Self::new(ConfigError::EXIT_STATUS, error)
+    }
+}
+
+impl From<RunError> for Failure {
+    fn from(error: RunError) -> Self {
+        Self::new(error.exit_status(), error)
+    }
+}
+
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Self {
+        Self::new(error.exit_status(), error)
+    }
 }
 
 fn main() -> ExitCode {
     if let Err(error) = memory::forbid_core_files().and_then(|()| memory::forbid_core_files_of_children()) {
-        remark(&format!("core files cannot be forbidden: {error}"));
+        remark(&format!(
+            "core files cannot be forbidden, so that a crash would leave tokens on the disk: {error}"
+        ));
     }
-    match command() {
-        Ok(command) => carry_out(command),
-        Err(error) => {
-            remark(&format!("{error}\nTry 'ecobee-tokend --help'."));
-            ExitCode::from(EXIT_USAGE)
+    let command =
+        command().map_err(|error| Failure::new(EXIT_USAGE, format!("{error}\nTry 'ecobee-tokend --help'.")));
+    match command.and_then(carry_out) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Failure { words, status }) => {
+            complain(&words);
+            ExitCode::from(status)
         }
     }
 }
@@ -117,21 +151,19 @@ fn command() -> Result<Command, lexopt::Error> {
             Long("config") => config = Some(PathBuf::from(parser.value()?)),
             Long("account") => account = Some(parser.value()?.to_string_lossy().into_owned()),
             Long("log-format") => {
-                let name = parser.value()?;
-                log_format = Some(LogFormat::from_name(&name.to_string_lossy()).ok_or_else(|| {
-                    format!("--log-format: {} is none of auto, text, json, journal", name.to_string_lossy())
-                })?);
+                let given = parser.value()?;
+                let Some((_, format)) = LogFormat::NAMED.iter().find(|(name, _)| given == *name) else {
+                    let names = LogFormat::NAMED.map(|(name, _)| name).join(", ");
+                    return Err(
+                        format!("--log-format: {} is none of {names}", given.to_string_lossy()).into()
+                    );
+                };
+                log_format = Some(*format);
             }
-            Short('h') | Long("help") => {
-                return Ok(Command {
-                    config,
-                    log_format: LogFormat::Auto,
-                    deed: Deed::Say(USAGE.to_owned()),
-                });
-            }
+            Short('h') | Long("help") => return Ok(Command { config, deed: Deed::Say(USAGE) }),
             Short('V') | Long("version") => {
-                let version = concat!("ecobee-tokend ", env!("CARGO_PKG_VERSION"), "\n").to_owned();
-                return Ok(Command { config, log_format: LogFormat::Auto, deed: Deed::Say(version) });
+                let version = concat!("ecobee-tokend ", env!("CARGO_PKG_VERSION"), "\n");
+                return Ok(Command { config, deed: Deed::Say(version) });
             }
             Value(word) => {
                 // At once: what follows would be called an unknown option.
@@ -149,7 +181,7 @@ fn command() -> Result<Command, lexopt::Error> {
     let last = words.last().map(PathBuf::from).unwrap_or_default();
     let words: Vec<String> = words.iter().map(|word| word.to_string_lossy().into_owned()).collect();
     let deed = match words.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-        [] => Deed::Run,
+        [] => Deed::Run(log_format.unwrap_or(LogFormat::Auto)),
         ["check-config"] => Deed::CheckConfig,
         ["test-notify"] => Deed::TestNotify,
         ["import", _] => Deed::Import { account: account.take(), file: last },
@@ -161,84 +193,53 @@ fn command() -> Result<Command, lexopt::Error> {
         }
         [first, ..] => return Err(format!("unknown command '{first}'").into()),
     };
-    if log_format.is_some() && !matches!(deed, Deed::Run) {
-        return Err("--log-format is for the daemon only".into());
+    if log_format.is_some() && !matches!(deed, Deed::Run(_)) {
+        return Err("--log-format is for the daemon itself, which has no command".into());
     }
     if account.is_some() {
         return Err("--account is for import only".into());
     }
-    Ok(Command { config, log_format: log_format.unwrap_or(LogFormat::Auto), deed })
+    Ok(Command { config, deed })
 }
 
-fn carry_out(command: Command) -> ExitCode {
-    let settings = || load(command.config.as_ref());
+fn carry_out(command: Command) -> Result<(), Failure> {
+    let config = command.config.as_deref();
     match command.deed {
         Deed::Say(text) => {
-            // A reader that has seen enough closes the pipe; that is no failure of ours.
-            let _ = std::io::stdout().write_all(text.as_bytes());
-            ExitCode::SUCCESS
+            say(text.trim_end());
+            Ok(())
         }
-        Deed::CheckConfig => match settings() {
-            Ok(settings) => check_config(settings),
-            Err(error) => complain(&error, EXIT_CONFIG),
-        },
-        Deed::Import { account, file } => match settings() {
-            Ok(settings) => import(settings, account.as_deref(), &file),
-            Err(error) => complain(&error, EXIT_CONFIG),
-        },
-        Deed::TestNotify => match settings() {
-            Ok(settings) => test_notify(settings),
-            Err(error) => complain(&error, EXIT_CONFIG),
-        },
-        Deed::Forget(name) => match settings() {
-            Ok(settings) => forget(&settings, &name),
-            Err(error) => complain(&error, EXIT_CONFIG),
-        },
-        Deed::Run => {
-            // Before anything else is opened, so that no file of ours is taken for a socket of systemd's.
-            let inherited = systemd::inherited();
-            match (settings(), inherited) {
-                (Ok(settings), Ok(inherited)) => {
-                    log::start(command.log_format);
-                    run(settings, inherited)
-                }
-                (Err(error), _) => give_up(&error, EXIT_CONFIG),
-                (Ok(_), Err(error)) => give_up(&error, SocketError::EXIT_STATUS),
-            }
+        // systemd shows why, also once it has ended.
+        Deed::Run(log_format) => {
+            run(config, log_format).inspect_err(|failure| systemd::status(&failure.words))
         }
+        Deed::CheckConfig => check_config(load(config)?),
+        Deed::Import { account, file } => import(load(config)?, account.as_deref(), &file),
+        Deed::TestNotify => test_notify(load(config)?),
+        Deed::Forget(name) => forget(&load(config)?, &name),
     }
 }
 
-fn load(config: Option<&PathBuf>) -> Result<Settings, ConfigError> {
+fn load(config: Option<&Path>) -> Result<Settings, ConfigError> {
     let surroundings = Surroundings::of_this_process();
-    let path = match config {
-        Some(path) => path.clone(),
-        None => config::default_path(&surroundings)?,
-    };
-    config::load(&path, &surroundings)
+    match config {
+        Some(path) => config::load(path, &surroundings),
+        None => config::load(&config::default_path(&surroundings)?, &surroundings),
+    }
 }
 
-fn check_config(settings: Settings) -> ExitCode {
-    let good = format!("{}: good; {} account(s)", settings.source.display(), settings.accounts.len());
-    match supervisor::check(settings) {
-        Ok(Outline { warnings, plan }) => {
-            for warning in warnings {
-                remark(&format!("warning: {warning}"));
-            }
-            let widest = plan.iter().map(|(what, _)| what.chars().count()).max().unwrap_or_default();
-            let mut text = good;
-            for (what, sentence) in plan {
-                let _ = write!(
-                    text,
-                    "
-  {what:widest$}  {sentence}"
-                );
-            }
-            say(&text);
-            ExitCode::SUCCESS
-        }
-        Err(error) => complain(&error, error.exit_status()),
+fn check_config(settings: Settings) -> Result<(), Failure> {
+    let mut text = format!("{}: good; {} account(s)", settings.source.display(), settings.accounts.len());
+    let Outline { warnings, plan } = supervisor::check(settings)?;
+    for warning in warnings {
+        remark(&format!("warning: {warning}"));
     }
+    let widest = plan.iter().map(|(what, _)| what.chars().count()).max().unwrap_or_default();
+    for (what, sentence) in plan {
+        let _ = write!(text, "\n  {what:widest$}  {sentence}");
+    }
+    say(&text);
+    Ok(())
 }
 
 /// A file that anyone else can read, in words.
@@ -262,111 +263,96 @@ fn read_foreign(file: &Path) -> io::Result<(Zeroizing<Vec<u8>>, Option<String>)>
     Ok((bytes, exposure(&file)))
 }
 
-fn import(settings: Settings, account: Option<&str>, file: &Path) -> ExitCode {
+fn import(settings: Settings, account: Option<&str>, file: &Path) -> Result<(), Failure> {
     let name = if file.as_os_str() == "-" { "standard input".to_owned() } else { file.display().to_string() };
-    let (bytes, exposed) = match read_foreign(file) {
-        Ok(read) => read,
-        Err(error) => return complain(&format!("{name}: cannot be read: {error}"), EXIT_OTHER),
-    };
-    match supervisor::import(settings, account, &bytes) {
-        Ok(Imported { account, replaced, notes }) => {
-            for note in notes.into_iter().chain(exposed.map(|why| format!("{name}: {why}"))) {
-                remark(&format!("warning: {note}"));
-            }
-            if let Some(kept) = replaced {
-                say(&format!("{account}: the grant that ecobee had refused is kept as {}", kept.display()));
-            }
-            say(&format!(
-                "{account}: the refresh token is taken over; the next start of the daemon trades it for a token, \
-                 without a PIN.\nNow remove ecobee from the old client or switch it off, before the daemon starts: two \
-                 programs with one grant kill each other's tokens."
-            ));
-            ExitCode::SUCCESS
-        }
-        // These tell of the file; the others name their own place.
-        Err(error @ (ImportError::Foreign(_) | ImportError::OtherKey { .. } | ImportError::Several)) => {
-            complain(&format!("{name}: {error}"), error.exit_status())
-        }
-        Err(error) => complain(&error, error.exit_status()),
+    let (bytes, exposed) = read_foreign(file)
+        .map_err(|error| Failure::new(EXIT_OTHER, format!("{name}: cannot be read: {error}")))?;
+    let Imported { account, replaced, notes } =
+        supervisor::import(settings, account, &bytes).map_err(|error| {
+            // These tell of the file; the others name their own place.
+            let of_file = matches!(
+                error,
+                ImportError::Foreign(_) | ImportError::OtherKey { .. } | ImportError::Several
+            );
+            let place = if of_file { format!("{name}: ") } else { String::new() };
+            Failure::new(error.exit_status(), format!("{place}{error}"))
+        })?;
+    for note in notes.into_iter().chain(exposed.map(|why| format!("{name}: {why}"))) {
+        remark(&format!("warning: {note}"));
     }
+    if let Some(kept) = replaced {
+        say(&format!("{account}: the grant that ecobee had refused is kept as {}", kept.display()));
+    }
+    say(&format!(
+        "{account}: the refresh token is taken over; the next start of the daemon trades it for a token, without a \
+         PIN.\nNow remove ecobee from the old client or switch it off, before the daemon starts: two programs with one \
+         grant kill each other's tokens."
+    ));
+    Ok(())
 }
 
-fn test_notify(settings: Settings) -> ExitCode {
-    let runtime = match runtime() {
-        Ok(runtime) => runtime,
-        Err(error) => return complain(&error, EXIT_OTHER),
-    };
-    match runtime.block_on(supervisor::test_notify(settings)) {
-        Ok(reports) => {
-            let mut worked = true;
-            for (way, report) in reports {
-                match report {
-                    Ok(words) => say(&format!("{way}: {words}")),
-                    Err(reason) => {
-                        worked = false;
-                        remark(&format!("{way}: {reason}"));
-                    }
-                }
+fn test_notify(settings: Settings) -> Result<(), Failure> {
+    let mut failed = 0;
+    for (way, report) in runtime()?.block_on(supervisor::test_notify(settings))? {
+        match report {
+            Ok(words) => say(&format!("{way}: {words}")),
+            Err(reason) => {
+                failed += 1;
+                remark(&format!("{way}: {reason}"));
             }
-            if worked { ExitCode::SUCCESS } else { ExitCode::from(EXIT_OTHER) }
         }
-        Err(error) => complain(&error, error.exit_status()),
     }
+    if failed == 0 {
+        return Ok(());
+    }
+    Err(Failure::new(EXIT_OTHER, "not every way works; mend [notify], or what it leads to, and try again"))
 }
 
-fn runtime() -> io::Result<LocalRuntime> {
+fn runtime() -> Result<LocalRuntime, Failure> {
     tokio::runtime::Builder::new_current_thread()
         .enable_io()
         .enable_time()
         .thread_keep_alive(IDLE_THREADS_LEAVE_AFTER)
         .max_blocking_threads(THREADS_AT_MOST)
         .build_local(LocalOptions::default())
+        .map_err(|error| Failure::new(EXIT_OTHER, format!("the event loop cannot be made: {error}")))
 }
 
-fn forget(settings: &Settings, name: &str) -> ExitCode {
-    let opened = Store::open(&settings.store.directory);
-    let forgotten = opened.and_then(|(store, _)| Ok((store.forget(name)?, store.accounts()?)));
-    match forgotten {
-        Ok((Forgotten::Deleted, _)) => {
+fn forget(settings: &Settings, name: &str) -> Result<(), Failure> {
+    let (store, _) = Store::open(&settings.store.directory)?;
+    match store.forget(name)? {
+        Forgotten::Deleted => {
             say(&format!("{name}: the stored grant is deleted"));
-            ExitCode::SUCCESS
+            Ok(())
         }
-        Ok((Forgotten::NothingThere, stored)) => {
+        Forgotten::NothingThere => {
             let directory = settings.store.directory.display();
+            let stored = store.accounts()?;
             let there = if stored.is_empty() { "nothing".to_owned() } else { stored.join(", ") };
-            remark(&format!(
-                "{name}: nothing is stored under this name in {directory}; what is there: {there}"
-            ));
-            ExitCode::from(EXIT_OTHER)
+            Err(Failure::new(
+                EXIT_OTHER,
+                format!("{name}: nothing is stored under this name in {directory}; what is there: {there}"),
+            ))
         }
-        Err(error) => complain(&error, error.exit_status()),
     }
 }
 
-fn run(settings: Settings, inherited: Vec<OwnedFd>) -> ExitCode {
+fn run(config: Option<&Path>, log_format: LogFormat) -> Result<(), Failure> {
+    // Before anything else is opened, so that no file of ours is taken for a socket of systemd's.
+    let inherited = systemd::inherited();
+    let settings = load(config)?;
+    let inherited = inherited.map_err(|error| Failure::new(SocketError::EXIT_STATUS, error))?;
+    log::start(log_format);
     match memory::lock() {
         Ok(Locked::Yes) => {}
         Ok(Locked::Limited) => tracing::debug!("the memory is not locked: LimitMEMLOCK= is not infinity"),
-        Err(error) => tracing::warn!(%error, "the memory cannot be locked"),
+        Err(error) => tracing::warn!(%error, "the memory cannot be locked, so that tokens may get into swap"),
     }
     raise_descriptor_limit();
-    let runtime = match runtime() {
-        Ok(runtime) => runtime,
-        Err(error) => return complain(&error, EXIT_OTHER),
-    };
+    let runtime = runtime()?;
     let ran = runtime.block_on(supervisor::run(settings, inherited));
-    // A write that hangs in the kernel must not keep a stopping daemon.
-    runtime.shutdown_timeout(Duration::from_secs(1));
-    match ran {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => give_up(&error, error.exit_status()),
-    }
-}
-
-/// The daemon cannot run: systemd shows why, also once it has ended.
-fn give_up(error: &dyn std::error::Error, status: u8) -> ExitCode {
-    systemd::status(&error.to_string());
-    complain(error, status)
+    runtime.shutdown_timeout(HANGING_WRITES_GET);
+    Ok(ran?)
 }
 
 /// Each client costs a descriptor, and the usual soft limit is lower than the number of clients we allow.
@@ -389,12 +375,9 @@ fn remark(words: &str) {
     let _ = io::stderr().write_all(format!("ecobee-tokend: {words}\n").as_bytes());
 }
 
-fn complain(error: &dyn fmt::Display, status: u8) -> ExitCode {
-    let mut text = format!("ecobee-tokend: {error}\n");
-    if log::stderr_is_journal() {
-        // The journal reads the priority from here: 3 is an error.
-        text.insert_str(0, "<3>");
-    }
-    let _ = std::io::stderr().write_all(text.as_bytes());
-    ExitCode::from(status)
+/// The same of what ends this program.
+fn complain(words: &str) {
+    // The journal reads the priority from here: 3 is an error.
+    let priority = if log::stderr_is_journal() { "<3>" } else { "" };
+    let _ = io::stderr().write_all(format!("{priority}ecobee-tokend: {words}\n").as_bytes());
 }

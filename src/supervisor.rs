@@ -33,7 +33,7 @@ pub use outline::{Outline, check};
 use reload::{Doors, Prepared, locked_out, needs_restart};
 
 use crate::clock::{Alarm, Reading};
-use crate::config::Settings;
+use crate::config::{ConfigError, Settings};
 use crate::keeper::Event;
 use crate::notify::Teller;
 use crate::signals::{Signals, Wish};
@@ -80,7 +80,7 @@ impl RunError {
     pub fn exit_status(&self) -> u8 {
         match self {
             Self::Store(_) | Self::Socket(_) => 73,
-            Self::Unsupported(_) => 78,
+            Self::Unsupported(_) => ConfigError::EXIT_STATUS,
             Self::System { .. } => 1,
         }
     }

@@ -32,6 +32,11 @@ pub enum ConfigError {
     },
 }
 
+impl ConfigError {
+    /// The exit status for it: `EX_CONFIG` of sysexits(3). The units have systemd not try again.
+    pub const EXIT_STATUS: u8 = 78;
+}
+
 impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
