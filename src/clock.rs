@@ -9,11 +9,11 @@ use std::io;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
+use jiff::{Timestamp, tz::TimeZone};
 use rustix::time::{
     ClockId, Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, clock_gettime,
     timerfd_create, timerfd_settime,
 };
-
 use tokio::net::unix::pipe::Receiver;
 
 use crate::keeper::Moment;
@@ -32,6 +32,24 @@ pub fn wall_millis() -> i64 {
 pub fn wall() -> SystemTime {
     let since_1970 = Duration::from_millis(wall_millis().try_into().unwrap_or(0));
     SystemTime::UNIX_EPOCH + since_1970
+}
+
+/// The wall time of a moment as the clocks stand now, in milliseconds since 1970.
+pub fn wall_of(moment: Moment) -> i64 {
+    wall_millis().saturating_add(moment.as_millis().saturating_sub(now().as_millis()))
+}
+
+/// A wall time as programs read it: written, it is RFC 3339 in whole seconds of UTC. What no calendar has becomes the end
+/// of it.
+pub fn utc(wall_millis: i64) -> Timestamp {
+    let seconds = wall_millis.div_euclid(1000);
+    let limit = if seconds < 0 { Timestamp::MIN } else { Timestamp::MAX };
+    Timestamp::from_second(seconds).unwrap_or(limit)
+}
+
+/// A wall time as people here read it: `18:43`.
+pub fn time_of_day(wall_millis: i64) -> String {
+    utc(wall_millis).to_zoned(TimeZone::system()).strftime("%H:%M").to_string()
 }
 
 fn millis(time: Timespec) -> i64 {

@@ -4,10 +4,10 @@ use std::fmt::{self, Write};
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
-use jiff::{Timestamp, tz::TimeZone};
 use sd_notify::NotifyState;
 
-use crate::keeper::{ENTER_AT, Moment, State, View};
+use crate::clock::{Reading, time_of_day};
+use crate::keeper::{ENTER_AT, State, View};
 
 /// `STATUS=` names this many accounts at most; of more, it counts the rest.
 const NAMED_IN_STATUS: usize = 3;
@@ -108,11 +108,7 @@ pub enum Contact {
 }
 
 /// One sentence on all accounts: those in need first.
-pub fn sentence<'a>(
-    accounts: impl Iterator<Item = Line<'a>>,
-    now: Moment,
-    wall_millis_of: impl Fn(Moment) -> i64,
-) -> String {
+pub fn sentence<'a>(accounts: impl Iterator<Item = Line<'a>>, now: &Reading) -> String {
     let is_well =
         |line: &Line<'_>| line.view.token.is_some() && line.view.failures == 0 && line.view.pin.is_none();
     // Of ten thousand accounts, those are kept that may be named.
@@ -135,7 +131,7 @@ pub fn sentence<'a>(
     let mut text = String::new();
     for (index, line) in ailing.iter().chain(&well).enumerate() {
         let separator = if index == 0 { "" } else { "; " };
-        let _ = write!(text, "{separator}{}: {}", line.name, of_account(line, now, &wall_millis_of));
+        let _ = write!(text, "{separator}{}: {}", line.name, of_account(line, now));
     }
     let well_too = all_well - well.len();
     let rest = all_ailing - ailing.len() + well_too;
@@ -145,11 +141,11 @@ pub fn sentence<'a>(
     text
 }
 
-fn of_account(line: &Line<'_>, now: Moment, wall_millis_of: &impl Fn(Moment) -> i64) -> String {
+fn of_account(line: &Line<'_>, now: &Reading) -> String {
     let Line { view, contact, .. } = line;
     let mut clauses = Vec::new();
     if let Some(pin) = &view.pin {
-        let until = local_time(wall_millis_of(pin.expires_at));
+        let until = time_of_day(now.wall_of(pin.expires_at));
         clauses.push(format!("enter PIN {} at {}, before {until}", pin.pin, ENTER_AT));
     }
     if let (Some(since), Some(error)) = (view.trouble_since, &view.last_error) {
@@ -157,10 +153,10 @@ fn of_account(line: &Line<'_>, now: Moment, wall_millis_of: &impl Fn(Moment) -> 
             Contact::Unreachable => "ecobee unreachable",
             Contact::Reached => "trouble",
         };
-        clauses.push(format!("{trouble} for {} ({error})", roughly(now.since(since))));
+        clauses.push(format!("{trouble} for {} ({error})", roughly(now.moment.since(since))));
     }
     if let Some(token) = &view.token {
-        clauses.push(format!("token good until {}", local_time(wall_millis_of(token.expires_at))));
+        clauses.push(format!("token good until {}", time_of_day(now.wall_of(token.expires_at))));
     } else if view.pin.is_none() {
         let waiting_for = match view.state {
             State::RequestingPin | State::AwaitingUser => "asking ecobee for a PIN",
@@ -172,14 +168,6 @@ fn of_account(line: &Line<'_>, now: Moment, wall_millis_of: &impl Fn(Moment) -> 
         clauses.push("what is newest could not be saved (the log says what a restart would lose)".to_owned());
     }
     clauses.join("; ")
-}
-
-/// A wall time as people here read it: `18:43`.
-pub fn local_time(wall_millis: i64) -> String {
-    Timestamp::from_millisecond(wall_millis).map_or_else(
-        |_| "an unknown time".to_owned(),
-        |time| time.to_zoned(TimeZone::system()).strftime("%H:%M").to_string(),
-    )
 }
 
 fn roughly(length: Duration) -> String {

@@ -19,7 +19,7 @@ const ROOMS: [(&str, &[&str]); 18] = [
     ("metrics", &["keeper"]),
     ("socket", &["clock", "keeper", "metrics", "secret"]),
     ("notify", &["clock", "dial", "keeper", "quote", "url"]),
-    ("systemd", &["keeper"]),
+    ("systemd", &["clock", "keeper"]),
     ("signals", &[]),
     ("people", &[]),
     ("log", &["clock"]),

@@ -2,8 +2,6 @@
 
 use std::fmt::Write;
 
-use jiff::Timestamp;
-use jiff::tz::TimeZone;
 use serde::Serialize;
 
 use super::Naming;
@@ -110,7 +108,7 @@ impl Message {
         Facts {
             account: Some(account.to_owned()),
             pin: self.pin().map(|pin| pin.pin.clone()),
-            expires_at: self.pin().map(|pin| whole_seconds(wall(pin.expires_at)).to_string()),
+            expires_at: self.pin().map(|pin| clock::utc(clock::wall_of(pin.expires_at)).to_string()),
             expires_in: self.pin().map(|pin| pin.expires_at.until_from(clock::now()).as_secs()),
             reason,
         }
@@ -118,9 +116,7 @@ impl Message {
 
     /// What it says behind the account's name.
     fn words(&self, account: &str) -> String {
-        let enter = |pin: &PinView| {
-            format!("enter PIN {} at {ENTER_AT}, before {}", pin.pin, local(wall(pin.expires_at)))
-        };
+        let enter = |pin: &PinView| format!("enter PIN {} at {ENTER_AT}, before {}", pin.pin, until(pin));
         match &self.notice {
             Notice::PinWaiting(pin) => {
                 let name = match self.naming {
@@ -139,7 +135,7 @@ impl Message {
 
     /// What it says in a list, behind the account's name.
     fn short_words(&self) -> String {
-        let pin = |pin: &PinView| format!(" PIN {} before {}", pin.pin, local(wall(pin.expires_at)));
+        let pin = |pin: &PinView| format!(" PIN {} before {}", pin.pin, until(pin));
         self.pin().map(pin).unwrap_or_default()
     }
 }
@@ -209,26 +205,16 @@ impl Parcel {
     }
 }
 
-fn wall(moment: Moment) -> Timestamp {
-    let millis =
-        clock::wall_millis().saturating_add(moment.as_millis().saturating_sub(clock::now().as_millis()));
-    let limit = if millis < 0 { Timestamp::MIN } else { Timestamp::MAX };
-    Timestamp::from_millisecond(millis).unwrap_or(limit)
-}
-
-fn whole_seconds(time: Timestamp) -> Timestamp {
-    Timestamp::from_second(time.as_second()).unwrap_or(time)
-}
-
 /// As people here read it: `18:43`.
-fn local(time: Timestamp) -> String {
-    time.to_zoned(TimeZone::system()).strftime("%H:%M").to_string()
+fn until(pin: &PinView) -> String {
+    clock::time_of_day(clock::wall_of(pin.expires_at))
 }
 
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
 
+    use jiff::Timestamp;
     use serde_json::Value;
 
     use super::*;

@@ -14,6 +14,7 @@ use super::Lender;
 use super::body::Body;
 use super::form::{Dialect, Form};
 use super::problem::Problem;
+use crate::clock;
 use crate::keeper::{AccessToken, ENTER_AT, Moment, PinView, State, View};
 
 const TEXT: &str = "text/plain";
@@ -89,9 +90,7 @@ impl Time {
 
 impl fmt::Display for Time {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let seconds = self.0.div_euclid(1000);
-        let limit = if seconds < 0 { jiff::Timestamp::MIN } else { jiff::Timestamp::MAX };
-        jiff::Timestamp::from_second(seconds).unwrap_or(limit).fmt(f)
+        clock::utc(self.0).fmt(f)
     }
 }
 

@@ -1,9 +1,8 @@
 //! An operator's diary: what the keepers tell, as log lines.
 
-use crate::clock::Reading;
+use crate::clock::{Reading, time_of_day};
 use crate::keeper::{ENTER_AT, Moment, News, View};
 use crate::store::Note;
-use crate::systemd::local_time;
 
 /// Writes down what the store has to say of its folder.
 pub(super) fn note(note: &Note) {
@@ -25,7 +24,7 @@ pub(super) fn note_of(account: &str, note: &Note) {
 
 /// Writes one piece of news down; `view` is the account as it is now.
 pub(super) fn write(account: &str, news: &News, view: &View, now: &Reading) {
-    let at = |moment: &Moment| local_time(now.wall_of(*moment));
+    let at = |moment: &Moment| time_of_day(now.wall_of(*moment));
     let state = view.state.name();
     let again = || match view.next_try_at {
         Some(moment) => format!("trying again in {} s", moment.since(now.moment).as_millis().div_ceil(1000)),

@@ -355,7 +355,7 @@ impl House {
             let view = account.keeper.view(reading.moment);
             Some(systemd::Line { name, view, contact: account.contact })
         });
-        let sentence = systemd::sentence(lines, reading.moment, |moment| reading.wall_of(moment));
+        let sentence = systemd::sentence(lines, &reading);
         match &self.remark {
             Some(remark) => format!("{sentence}; {remark}"),
             None => sentence,
@@ -867,7 +867,7 @@ impl Lender for Desk {
     }
 
     fn wall_millis_of(&self, moment: Moment) -> i64 {
-        clock::wall_millis().saturating_add(moment.as_millis().saturating_sub(clock::now().as_millis()))
+        clock::wall_of(moment)
     }
 }
 
