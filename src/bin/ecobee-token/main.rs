@@ -9,7 +9,8 @@
 //! daemon     what is asked, and what the answers mean
 //! errands    a token printed, reported, or handed to another program
 //! pin        a PIN shown and followed until it is entered
-//! status     the table of accounts
+//! status     how the accounts are, and what becomes of them
+//! table      the same in rows and columns
 //! letters    large letters
 //! calendar   the moments that the daemon writes
 //! terminal   standard output and standard error
@@ -30,6 +31,7 @@ mod json;
 mod letters;
 mod pin;
 mod status;
+mod table;
 mod terminal;
 mod words;
 
