@@ -24,7 +24,8 @@ use crate::secret::{Secret, SecretBytes};
 use crate::url::{BaseUrl, WebhookUrl};
 
 pub use error::ConfigError;
-pub use surroundings::{Environment, Surroundings, default_path};
+pub use sections::is_account_name;
+pub use surroundings::{Environment, OWN_SOCKET, SYSTEM_SOCKET, Surroundings, default_path};
 
 use reader::Document;
 

@@ -133,7 +133,7 @@ pub fn name_of_group(gid: u32) -> Option<String> {
 }
 
 /// The groups that the user database gives a user; `None` if it cannot be asked.
-fn groups_of(uid: u32) -> Option<Vec<u32>> {
+pub fn groups_of(uid: u32) -> Option<Vec<u32>> {
     let Some(user) = User::from_uid(Uid::from_raw(uid)).ok()? else { return Some(Vec::new()) };
     let name = CString::new(user.name).ok()?;
     Some(getgrouplist(&name, user.gid).ok()?.into_iter().map(Gid::as_raw).collect())

@@ -384,7 +384,8 @@ fn is_name(text: &str) -> bool {
         && !text.contains(|c: char| c.is_control() || matches!(c, ':' | ','))
 }
 
-fn is_account_name(name: &str) -> bool {
+/// Whether an account can have this name: 1 to 32 of a-z, 0-9 and -.
+pub fn is_account_name(name: &str) -> bool {
     let sound = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
     (1..=32).contains(&name.len()) && name.bytes().all(sound)
 }

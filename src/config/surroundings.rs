@@ -10,6 +10,12 @@ use super::error::ConfigError;
 /// A process environment: the value of a variable, if it is set.
 pub type Environment = Box<dyn Fn(&str) -> Option<OsString> + Send + Sync>;
 
+/// The socket of a daemon that root or a user of the system's runs.
+pub const SYSTEM_SOCKET: &str = "/run/ecobee-tokend/socket";
+
+/// The socket of a person's daemon, below `$XDG_RUNTIME_DIR`.
+pub const OWN_SOCKET: &str = "ecobee-tokend/socket";
+
 /// Who runs the daemon, and with which environment. Tests make their own.
 pub struct Surroundings {
     /// The effective user id.
@@ -49,12 +55,12 @@ impl Surroundings {
         self.in_home(below).map(|path| path.components().collect())
     }
 
-    /// `/run/ecobee-tokend/socket`; a person's is in `$XDG_RUNTIME_DIR`, if that is set.
+    /// [`SYSTEM_SOCKET`]; a person's is [`OWN_SOCKET`], if `$XDG_RUNTIME_DIR` is set.
     pub(super) fn socket(&self) -> Option<PathBuf> {
         if self.is_person() {
-            Some(self.folder("XDG_RUNTIME_DIR")?.join("ecobee-tokend/socket"))
+            Some(self.folder("XDG_RUNTIME_DIR")?.join(OWN_SOCKET))
         } else {
-            Some(PathBuf::from("/run/ecobee-tokend/socket"))
+            Some(PathBuf::from(SYSTEM_SOCKET))
         }
     }
 

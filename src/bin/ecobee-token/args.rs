@@ -4,7 +4,7 @@ use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use ecobee_tokend::config::duration;
+use ecobee_tokend::config::{duration, is_account_name};
 use lexopt::prelude::{Long, Short, Value};
 
 use crate::failure::{Exit, Failure};
@@ -202,14 +202,9 @@ fn say(text: String) -> Command {
 
 /// An account's name, as the configuration allows it: nothing else gets into a path.
 fn account(value: &OsStr) -> Result<String, lexopt::Error> {
-    value
-        .to_str()
-        .filter(|name| matches!(name.len(), 1..=32))
-        .filter(|name| name.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-')))
-        .map(str::to_owned)
-        .ok_or_else(|| {
-            format!("--account: '{}' is no name: those have 1 to 32 of a-z, 0-9 and -", shown(value)).into()
-        })
+    value.to_str().filter(|name| is_account_name(name)).map(str::to_owned).ok_or_else(|| {
+        format!("--account: '{}' is no name: those have 1 to 32 of a-z, 0-9 and -", shown(value)).into()
+    })
 }
 
 fn length(option: &str, value: &OsStr) -> Result<Duration, lexopt::Error> {

@@ -288,7 +288,10 @@ fn no_token() -> Failure {
 pub(crate) fn garbled(what: &str) -> Failure {
     Failure::new(
         Exit::Other,
-        format!("the daemon's answer makes no sense: {what}; does ecobee-tokend listen there?"),
+        format!(
+            "the daemon's answer makes no sense: {what}; does another program listen at this socket? --socket or \
+             $ECOBEE_TOKEND_SOCKET names another"
+        ),
     )
 }
 

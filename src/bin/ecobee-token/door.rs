@@ -8,7 +8,8 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use nix::unistd::{Gid, Group, Uid, User, getgrouplist};
+use ecobee_tokend::config::{OWN_SOCKET, SYSTEM_SOCKET};
+use ecobee_tokend::people;
 use rustix::io::Errno;
 use rustix::net::sockopt::{Timeout, set_socket_timeout};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
@@ -17,8 +18,6 @@ use crate::failure::{Exit, Failure};
 use crate::words::harmless;
 
 const VARIABLE: &str = "ECOBEE_TOKEND_SOCKET";
-const BELOW_RUNTIME_DIR: &str = "ecobee-tokend/socket";
-const OF_THE_SYSTEM: &str = "/run/ecobee-tokend/socket";
 
 /// Where the daemon may be found.
 #[derive(Debug)]
@@ -42,8 +41,8 @@ impl Door {
             return Self { places: vec![path] };
         }
         let runtime_dir = env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from).filter(|path| path.is_absolute());
-        let own = runtime_dir.map(|folder| folder.join(BELOW_RUNTIME_DIR));
-        Self { places: own.into_iter().chain([PathBuf::from(OF_THE_SYSTEM)]).collect() }
+        let own = runtime_dir.map(|folder| folder.join(OWN_SOCKET));
+        Self { places: own.into_iter().chain([PathBuf::from(SYSTEM_SOCKET)]).collect() }
     }
 
     /// Connects to the first socket that exists. All that is then said over the line must be said within `patience`.
@@ -153,37 +152,26 @@ fn not_allowed(path: &Path) -> String {
         (format!("not allowed to reach {at}: {} is closed to you", shown(place)), SEARCH)
     };
     if found.mode() & needed == 0 {
-        let owner = user(found.uid());
+        let owner = name_or_number(people::name_of_user(found.uid()), found.uid());
         return format!(
             "{what}: only the user {owner} may; the daemon's [socket] group and mode let others in"
         );
     }
-    let group = group(found.gid());
-    let me = User::from_uid(Uid::effective()).ok().flatten();
-    match me {
-        Some(me) if is_member(&me, found.gid()) => format!(
+    let group = name_or_number(people::name_of_group(found.gid()), found.gid());
+    let uid = rustix::process::geteuid().as_raw();
+    let is_member = people::groups_of(uid).is_some_and(|groups| groups.contains(&found.gid()));
+    match people::name_of_user(uid) {
+        Some(_) if is_member => format!(
             "{what}: you joined the group {group} after you logged in; log in again, or run: newgrp {group}"
         ),
         Some(me) => format!(
             "{what}: join the group {group} (as root: usermod --append --groups {group} {}), then log in again",
-            harmless(&me.name)
+            harmless(&me)
         ),
         None => format!("{what}: join the group {group}"),
     }
 }
 
-fn group(number: u32) -> String {
-    let known = Group::from_gid(Gid::from_raw(number)).ok().flatten();
-    known.map_or_else(|| number.to_string(), |group| harmless(&group.name))
-}
-
-fn user(number: u32) -> String {
-    let known = User::from_uid(Uid::from_raw(number)).ok().flatten();
-    known.map_or_else(|| number.to_string(), |user| harmless(&user.name))
-}
-
-/// Whether the user database counts the user among the group.
-fn is_member(user: &User, group: u32) -> bool {
-    let Ok(name) = std::ffi::CString::new(user.name.as_bytes()) else { return false };
-    getgrouplist(&name, user.gid).unwrap_or_default().iter().any(|known| known.as_raw() == group)
+fn name_or_number(name: Option<String>, number: u32) -> String {
+    name.map_or_else(|| number.to_string(), |name| harmless(&name))
 }

@@ -8,6 +8,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
+use ecobee_tokend::ecobee::LONGEST_TOKEN;
 use rustix::fs::{OFlags, fcntl_setfl};
 use rustix::io::{FdFlags, fcntl_setfd};
 use zeroize::Zeroizing;
@@ -17,9 +18,6 @@ use crate::daemon::{Daemon, Grant, is_token};
 use crate::failure::{Exit, Failure};
 use crate::terminal;
 use crate::words::harmless;
-
-/// No token is longer.
-const LONGEST_TOKEN: usize = 64 * 1024;
 
 /// Prints the token.
 pub(crate) fn print_token(daemon: &Daemon, terms: Terms, form: Form) -> Result<(), Failure> {
@@ -139,7 +137,8 @@ fn run(command: &mut Command, program: &OsString) -> Failure {
         format!(
             "{name}: its arguments and its environment are together more than this system hands over; give it fewer or \
              shorter ones (getconf ARG_MAX, ulimit -s), or let it ask for the token itself: the token alone may have \
-             64 KiB"
+             {} KiB",
+            LONGEST_TOKEN / 1024
         )
     } else {
         format!("{name}: {error}")

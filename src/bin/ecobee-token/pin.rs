@@ -71,7 +71,7 @@ fn follow(daemon: &Daemon, screen: &mut Screen, first: Sight) -> Result<(), Fail
     loop {
         match sight {
             Ok(Sight::Token) => {
-                return screen.end("There is a token now. Nothing more is to be done.");
+                return screen.note("There is a token now. Nothing more is to be done.");
             }
             Ok(Sight::Pin(pin, document)) => {
                 answered_at = Instant::now();
@@ -180,10 +180,6 @@ impl Screen {
             return Ok(());
         }
         terminal::print(format!("{words}\n").as_bytes())
-    }
-
-    fn end(&mut self, words: &str) -> Result<(), Failure> {
-        self.note(words)
     }
 
     fn clear(&mut self) -> Result<(), Failure> {
