@@ -235,10 +235,10 @@ pub fn keys() -> BTreeSet<String> {
 
 fn utf8<'a>(file: &Path, bytes: &'a [u8]) -> Result<&'a str, ConfigError> {
     std::str::from_utf8(bytes).map_err(|error| {
-        let sound = &bytes[..error.valid_up_to()];
+        let lines_so_far = bytes[..error.valid_up_to()].split(|byte| *byte == b'\n');
         ConfigError::Wrong {
             file: file.to_owned(),
-            line: Some(sound.iter().filter(|byte| **byte == b'\n').count() + 1),
+            line: Some(lines_so_far.count()),
             key: None,
             found: "found bytes that are not UTF-8".to_owned(),
             wanted: "wanted UTF-8 text".to_owned(),

@@ -175,7 +175,7 @@ impl fmt::Display for ForeignError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Empty => f.write_str("is empty; wanted a refresh token, or a client's file with one"),
-            Self::TooLong => f.write_str("is longer than 16 MiB, and so no client's file"),
+            Self::TooLong => write!(f, "is longer than {} MiB, and so no client's file", LONGEST / (1024 * 1024)),
             Self::Shelf => f.write_str(
                 "is a database, such as pyecobee keeps its shelf in, and only Python can read it; hand over the token \
                  itself: python3 -c 'import shelve; print(shelve.open(\"pyecobee_db\")[\"NAME\"].refresh_token)' | \

@@ -194,3 +194,35 @@ fn the_page_of_the_configuration_tells_every_default() {
     }
     assert!(told > 0, "the shipped file shows no default");
 }
+
+#[test]
+fn every_message_in_the_trouble_table_is_one_that_the_programs_say() {
+    const OF_OTHERS: [&str; 2] = ["Failed to connect", "Permission denied"];
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut said = String::new();
+    let mut folders = vec![root.join("src")];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).expect("a folder").filter_map(Result::ok) {
+            if entry.path().is_dir() { folders.push(entry.path()) } else { said += &read(&entry.path()) }
+        }
+    }
+    // A string that goes on in the next line.
+    let pieces = said.split("\\\n");
+    let said: String =
+        pieces.enumerate().map(|(i, piece)| if i == 0 { piece } else { piece.trim_start() }).collect();
+    let readme = read(&root.join("README.md"));
+    let (_, table) = readme.split_once("| you see |").expect("the table");
+    let mut compared = 0;
+    for row in table.lines().skip(2).take_while(|line| line.starts_with('|')) {
+        let sees = row.split('|').nth(1).expect("a column");
+        for message in
+            sees.split('`').skip(1).step_by(2).filter(|message| !message.starts_with("ecobee-token"))
+        {
+            for words in message.split('…').map(|words| words.trim_matches([' ', ','])) {
+                assert!(said.contains(words) || OF_OTHERS.contains(&words), "nothing says {words:?}: {row}");
+                compared += 1;
+            }
+        }
+    }
+    assert!(compared > 15, "{compared}");
+}

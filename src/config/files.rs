@@ -68,20 +68,20 @@ pub(super) fn read(path: &Path, limit: usize) -> Result<Zeroizing<Vec<u8>>, Unre
 /// A secret that fills a file; white space at its end is cut off. The error reads on behind the file's name.
 pub(super) fn read_secret(path: &Path) -> Result<Secret, String> {
     let bytes = read(path, LONGEST_SECRET).map_err(|why| why.to_string())?;
-    checked_secret(bytes.trim_ascii_end()).map_err(str::to_owned)
+    checked_secret(bytes.trim_ascii_end())
 }
 
 /// Takes bytes for a secret if they are 1 to 4096 characters of visible ASCII.
-pub(super) fn checked_secret(bytes: &[u8]) -> Result<Secret, &'static str> {
+pub(super) fn checked_secret(bytes: &[u8]) -> Result<Secret, String> {
     if bytes.is_empty() {
-        return Err("is empty");
+        return Err("is empty".to_owned());
     }
     if bytes.len() > LONGEST_SECRET {
-        return Err("is longer than 4 KiB");
+        return Err(Unreadable::TooLong(LONGEST_SECRET).to_string());
     }
     match std::str::from_utf8(bytes) {
         Ok(text) if bytes.iter().all(u8::is_ascii_graphic) => Ok(Secret::new(text)),
-        _ => Err("holds a space or a character that is not visible ASCII"),
+        _ => Err("holds a space or a character that is not visible ASCII".to_owned()),
     }
 }
 

@@ -248,7 +248,7 @@ impl<'a> Entry<'a> {
         let whole = match below.strip_prefix('/') {
             // Another user's, as in `~alice/x`, is not looked up.
             None if !below.is_empty() => None,
-            rest => self.document.surroundings.home(rest.unwrap_or_default()),
+            rest => self.document.surroundings.in_home(rest.unwrap_or_default()),
         };
         let wanted = match whole.as_deref().and_then(Path::to_str) {
             Some(path) => format!("the whole path, {path:?}, for ~ is not expanded here"),

@@ -46,13 +46,9 @@ impl Surroundings {
         (self.env)(variable).map(PathBuf::from).filter(|path| path.is_absolute())
     }
 
-    fn in_home(&self, below: &str) -> Option<PathBuf> {
-        Some(self.folder("HOME")?.join(below))
-    }
-
     /// What a shell makes of `~/below`.
-    pub(super) fn home(&self, below: &str) -> Option<PathBuf> {
-        self.in_home(below).map(|path| path.components().collect())
+    pub(super) fn in_home(&self, below: &str) -> Option<PathBuf> {
+        Some(self.folder("HOME")?.join(below).components().collect())
     }
 
     /// [`SYSTEM_SOCKET`]; a person's is [`OWN_SOCKET`], if `$XDG_RUNTIME_DIR` is set.

@@ -98,7 +98,7 @@ fn checked(variable: &'static str, value: OsString) -> Result<String, DialError>
         .split_once(':')
         .is_some_and(|(_, port)| port.parse().ok().is_none_or(|port: u16| port == 0))
     {
-        return Err(wrong("names a port that is none; wanted http://HOST:PORT, the port from 1 to 65535"));
+        return Err(wrong("names a port that is none: they go from 1 to 65535"));
     }
     match proxy.uri().scheme_str() {
         Some("http" | "https") => Ok(value),
