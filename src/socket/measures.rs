@@ -13,7 +13,7 @@ use super::form::Dialect;
 use super::routes::{self, What};
 use super::{House, Lender};
 use crate::keeper::{State, View};
-use crate::metrics::{BOUNDS, Call, Counter, Counts, ENDINGS, Tally};
+use crate::metrics::{BOUNDS, Call, Counter, Counts, Tally};
 
 /// Every metric's name begins so. Even that of the process's start: its usual name would collide with `node_exporter`'s
 /// own in a file that it reads.
@@ -316,9 +316,8 @@ fn of_calls(text: &mut Text, counts: &Counts) {
          was sent. failed: no usable answer. unusable: new tokens came that cannot be used.",
     );
     for call in Call::ALL {
-        for (place, outcome) in ENDINGS.iter().enumerate() {
-            let labels = [("call", call.name()), ("outcome", outcome)];
-            text.sample("_total", &labels, counts.calls(call, place));
+        for (outcome, count) in counts.calls(call) {
+            text.sample("_total", &[("call", call.name()), ("outcome", outcome)], count);
         }
     }
     text.family(
