@@ -67,12 +67,17 @@ impl Command {
         };
         let mut said = [Vec::new(), Vec::new()];
         let ended = timeout(LONGEST, group.talk(parcel.json(), &mut said)).await;
+        let said = said.map(|words| quote(&String::from_utf8_lossy(&words), &[]));
         for words in said.iter().filter(|words| !words.is_empty()) {
-            tracing::debug!("{self} said: {}", quote(&String::from_utf8_lossy(words), &[]));
+            tracing::debug!("{self} said: {words}");
         }
         match ended {
             Ok(Ok(status)) if status.success() => Delivery::Told("done".to_owned()),
-            Ok(Ok(status)) => never(in_words(status)),
+            Ok(Ok(status)) => {
+                let [_, complaint] = said;
+                let colon = if complaint.is_empty() { "" } else { ": " };
+                never(format!("{}{colon}{complaint}", in_words(status)))
+            }
             Ok(Err(error)) => never(format!("its end was missed: {error}")),
             Err(_) => {
                 group.kill().await;

@@ -90,7 +90,7 @@ fn a_command_that_fails_is_said_once_and_does_no_harm() {
     let teller = Teller::new("echo no such phone >&2; exit 7");
     let stage = stage(&format!("command = [\"{}\"]", teller.program()));
     let daemon = stage.start();
-    let line = daemon.log.wait_for("the failure", |line| line.contains("ended with status 7"));
+    let line = daemon.log.wait_for("the failure", |line| line.contains("ended with status 7: no such phone"));
     assert!(line.contains(" WARN ") && line.contains("pin-waiting was not told: command "), "{line}");
     daemon.log.wait_for("its words", |line| line.contains("DEBUG") && line.contains("said: no such phone"));
     daemon.enter_pin(&stage.simulator, "home", KEY);
