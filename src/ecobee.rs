@@ -24,7 +24,7 @@ use tokio::time::Instant;
 use tracing::debug;
 
 use crate::dial::Roads;
-use crate::keeper::{Outcome, Reach, Trouble};
+use crate::keeper::{Call, Outcome, Reach, Trouble};
 use crate::secret::Secret;
 use crate::url::BaseUrl;
 
@@ -52,41 +52,6 @@ pub struct Endpoint {
 #[derive(Clone)]
 pub struct Client {
     line: Arc<Line>,
-}
-
-/// Which of the three calls.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Call {
-    /// Ask for a PIN.
-    Authorize,
-    /// Ask whether the PIN has been entered.
-    Poll,
-    /// Trade the refresh token for new tokens.
-    Refresh,
-}
-
-impl Call {
-    const fn name(self) -> &'static str {
-        match self {
-            Self::Authorize => "authorize",
-            Self::Poll => "poll",
-            Self::Refresh => "refresh",
-        }
-    }
-
-    const fn method(self) -> Method {
-        match self {
-            Self::Authorize => Method::GET,
-            Self::Poll | Self::Refresh => Method::POST,
-        }
-    }
-
-    const fn path(self) -> &'static str {
-        match self {
-            Self::Authorize => "/authorize",
-            Self::Poll | Self::Refresh => "/token",
-        }
-    }
 }
 
 impl Client {
@@ -135,7 +100,11 @@ impl Client {
     async fn call(&self, call: Call, parameters: &[(&str, &str)], shown: &[&Secret]) -> Outcome {
         let host = self.line.host();
         let began = Instant::now();
-        let answered = self.line.exchange(call.method(), call.path(), parameters).await;
+        let (method, path) = match call {
+            Call::Authorize => (Method::GET, "/authorize"),
+            Call::Poll | Call::Refresh => (Method::POST, "/token"),
+        };
+        let answered = self.line.exchange(method, path, parameters).await;
         let ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
         match answered {
             Ok(reply) => {

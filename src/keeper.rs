@@ -63,14 +63,6 @@ const LAST_SAVES_PAUSE: Duration = Duration::from_secs(1);
 /// What is in memory only is tried to be saved this often at least: a disk that works again is used while there is time.
 const LONGEST_RISK: Duration = Duration::from_secs(30);
 
-/// What the one call in flight is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Errand {
-    Authorize,
-    Poll,
-    Refresh,
-}
-
 /// Whether new calls may begin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Season {
@@ -86,7 +78,7 @@ pub struct Keeper {
     season: Season,
     phase: Phase,
     pin: PinFlow,
-    slot: Option<(CallId, Errand)>,
+    slot: Option<(CallId, Call)>,
     last_call: CallId,
     last_serial: u64,
     refreshes: Series,
@@ -182,13 +174,13 @@ impl Keeper {
     }
 
     fn replied(&mut self, now: Moment, call: CallId, sent_at: Moment, outcome: Outcome) {
-        let Some((_, errand)) = self.slot.take_if(|(expected, _)| *expected == call) else {
+        let Some((_, kind)) = self.slot.take_if(|(expected, _)| *expected == call) else {
             return;
         };
-        match errand {
-            Errand::Refresh => self.refreshed(now, sent_at, outcome),
-            Errand::Authorize => self.pin_answered(now, sent_at, outcome),
-            Errand::Poll => self.polled(now, sent_at, outcome),
+        match kind {
+            Call::Refresh => self.refreshed(now, sent_at, outcome),
+            Call::Authorize => self.pin_answered(now, sent_at, outcome),
+            Call::Poll => self.polled(now, sent_at, outcome),
         }
     }
 
@@ -242,9 +234,9 @@ impl Keeper {
         self.season == Season::Open && self.slot.is_none() && !self.phase.is_writing()
     }
 
-    fn next_call(&mut self, errand: Errand) -> CallId {
+    fn next_call(&mut self, kind: Call) -> CallId {
         self.last_call.0 += 1;
-        self.slot = Some((self.last_call, errand));
+        self.slot = Some((self.last_call, kind));
         self.last_call
     }
 

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::rc::Rc;
 use std::time::Duration;
 
-use crate::keeper::{Moment, Outcome, Reach};
+use crate::keeper::{Call, Moment, Outcome, Reach};
 
 /// A number that only grows.
 #[derive(Debug, Default)]
@@ -23,31 +23,6 @@ impl Counter {
     /// How many so far.
     pub fn get(&self) -> u64 {
         self.0.get()
-    }
-}
-
-/// Which of ecobee's three calls.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Call {
-    /// A PIN is asked for.
-    Authorize,
-    /// It is asked whether the PIN has been entered.
-    Poll,
-    /// The refresh token is traded for a new access token.
-    Refresh,
-}
-
-impl Call {
-    /// All of them.
-    pub const ALL: [Self; 3] = [Self::Authorize, Self::Poll, Self::Refresh];
-
-    /// As users see it.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Authorize => "authorize",
-            Self::Poll => "poll",
-            Self::Refresh => "refresh",
-        }
     }
 }
 

@@ -7,8 +7,8 @@ use zeroize::Zeroizing;
 
 use super::errors::{Meaning, meaning};
 use super::members::Members;
-use super::{Call, Failure, Reply};
-use crate::keeper::{AccessToken, Granted, IssuedPin, Outcome, Reach, Trouble};
+use super::{Failure, Reply};
+use crate::keeper::{AccessToken, Call, Granted, IssuedPin, Outcome, Reach, Trouble};
 use crate::quote::quote;
 use crate::secret::Secret;
 

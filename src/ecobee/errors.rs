@@ -2,7 +2,7 @@
 //!
 //! **The HTTP status has no say**, for 400 and 401 have both been seen for the same error.
 
-use super::Call;
+use crate::keeper::Call;
 
 /// What an error is to us.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::desk::Patience;
 use super::ledger::SAVE_PATIENCE;
 use super::{
-    Action, Audience, Errand, IssuedPin, Keeper, Moment, News, Notice, Outcome, PinView, SaveId, Season,
+    Action, Audience, Call, IssuedPin, Keeper, Moment, News, Notice, Outcome, PinView, SaveId, Season,
     StoredPin,
 };
 use crate::secret::Secret;
@@ -165,12 +165,12 @@ impl Keeper {
             PinFlow::Idle => {}
             PinFlow::Requesting { .. } => {
                 self.pin_again_at = Some(now + self.policy.retry_initial);
-                let call = self.next_call(Errand::Authorize);
+                let call = self.next_call(Call::Authorize);
                 self.out.push(Action::SendAuthorize { call });
             }
             PinFlow::Awaiting { waiting } => {
                 let code = waiting.code.clone();
-                let call = self.next_call(Errand::Poll);
+                let call = self.next_call(Call::Poll);
                 self.out.push(Action::SendPoll { call, code });
             }
         }

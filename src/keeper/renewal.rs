@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::grant::{Access, Attempt, Doubt, Grant, Phase, Standing};
 use super::ledger::SAVE_PATIENCE;
 use super::{
-    AccessToken, Action, Errand, Granted, Keeper, Moment, News, Notice, Outcome, Plan, Reach, SaveId, Season,
+    AccessToken, Action, Call, Granted, Keeper, Moment, News, Notice, Outcome, Plan, Reach, SaveId, Season,
     StoredAccess, StoredGrant, TokenView, Trouble,
 };
 use crate::secret::Secret;
@@ -204,7 +204,7 @@ impl Keeper {
             (Attempt::Previous, Some(previous)) => previous.clone(),
             _ => grant.refresh_token.clone(),
         };
-        let call = self.next_call(Errand::Refresh);
+        let call = self.next_call(Call::Refresh);
         self.out.push(Action::SendRefresh { call, refresh_token });
         self.phase = Phase::Refreshing { grant, attempt, since };
     }

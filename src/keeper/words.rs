@@ -414,5 +414,30 @@ pub enum Notice {
     TokenBack,
 }
 
+/// Which of ecobee's three calls.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Call {
+    /// A PIN is asked for.
+    Authorize,
+    /// It is asked whether the PIN has been entered.
+    Poll,
+    /// The refresh token is traded for a new access token.
+    Refresh,
+}
+
+impl Call {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Authorize, Self::Poll, Self::Refresh];
+
+    /// As users see it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Authorize => "authorize",
+            Self::Poll => "poll",
+            Self::Refresh => "refresh",
+        }
+    }
+}
+
 /// Where a person enters a PIN, as people are told everywhere.
 pub const ENTER_AT: &str = "ecobee.com, My Apps";

@@ -12,8 +12,8 @@ use hyper::StatusCode;
 use super::form::Dialect;
 use super::routes::{self, What};
 use super::{House, Lender};
-use crate::keeper::{State, View};
-use crate::metrics::{BOUNDS, Call, Counter, Counts, Tally};
+use crate::keeper::{Call, State, View};
+use crate::metrics::{BOUNDS, Counter, Counts, Tally};
 
 /// Every metric's name begins so. Even that of the process's start: its usual name would collide with `node_exporter`'s
 /// own in a file that it reads.

@@ -20,10 +20,10 @@ use super::{Names, diary};
 use crate::clock::{self, Alarm, Reading};
 use crate::ecobee::Client;
 use crate::keeper::{
-    Action, Answer, Ask, CallId, Event, Keeper, Moment, News, Outcome, Policy, Problem, Reach, Record,
+    Action, Answer, Ask, Call, CallId, Event, Keeper, Moment, News, Outcome, Policy, Problem, Reach, Record,
     RequestId, SaveId, State, Trouble, View,
 };
-use crate::metrics::{Call, Counts, Tally};
+use crate::metrics::{Counts, Tally};
 use crate::notify::{Naming, Teller};
 use crate::people::{Allowed, Groups};
 use crate::secret::Secret;
