@@ -109,14 +109,14 @@ fn serve(mut talk: impl FnMut(TcpStream) + Send + 'static) -> SocketAddr {
     address
 }
 
-fn client(url: String, request_timeout: Duration, ca_file: Option<PathBuf>) -> Client {
+fn client(address: SocketAddr, request_timeout: Duration, ca_file: Option<PathBuf>) -> Client {
     let roads = Roads::new(ca_file, Proxies::none()).expect("a good file");
-    let url = BaseUrl::parse(&url).expect("a good address");
+    let url = BaseUrl::parse(&format!("https://{address}")).expect("a good address");
     Client::new(Endpoint { url, request_timeout, roads })
 }
 
 async fn refresh(address: SocketAddr, ca_file: Option<PathBuf>) -> Outcome {
-    let client = client(format!("https://{address}"), AMPLE, ca_file);
+    let client = client(address, AMPLE, ca_file);
     client.refresh(&Secret::new("key"), &Secret::new("token")).await
 }
 
@@ -230,7 +230,7 @@ async fn a_handshake_without_end_is_unsent_at_the_timeout() {
     });
     let authority = Authority::new("ours");
     let ca_file = Some(authority.ca_file(""));
-    let client = client(format!("https://{address}"), Duration::from_millis(500), ca_file);
+    let client = client(address, Duration::from_millis(500), ca_file);
     let outcome = client.refresh(&Secret::new("key"), &Secret::new("token")).await;
     assert_unsent(outcome, &format!("no connection to {address} within 0.5 s"), "");
 }
@@ -240,7 +240,7 @@ async fn a_ca_file_that_is_gone_later_is_trouble_that_names_it() {
     let authority = Authority::new("ours");
     let address = authority.server(HERE, (2000, 4000));
     let ca_file = authority.ca_file("");
-    let client = client(format!("https://{address}"), AMPLE, Some(ca_file.clone()));
+    let client = client(address, AMPLE, Some(ca_file.clone()));
     std::fs::remove_file(&ca_file).expect("removed");
     let outcome = client.refresh(&Secret::new("key"), &Secret::new("token")).await;
     let words = format!("ca-file {}: no such file or directory", ca_file.display());
