@@ -160,12 +160,12 @@ pub(super) struct Entry<'a> {
 }
 
 impl<'a> Entry<'a> {
-    pub(super) fn is_present(&self) -> bool {
+    fn is_present(&self) -> bool {
         self.value.is_some()
     }
 
     /// The last part of the key's name.
-    pub(super) fn short_name(&self) -> &str {
+    fn short_name(&self) -> &str {
         self.key.rsplit('.').next().unwrap_or_default()
     }
 
