@@ -4,9 +4,11 @@
 //! write on disk what another boot can understand, and to say times to people.
 
 use std::cell::Cell;
+use std::env;
 use std::fs;
 use std::io;
 use std::path::Path;
+use std::sync::LazyLock;
 use std::time::{Duration, SystemTime};
 
 use jiff::{Timestamp, tz::TimeZone};
@@ -49,7 +51,21 @@ pub fn utc(wall_millis: i64) -> Timestamp {
 
 /// A wall time as people here read it: `18:43`.
 pub fn time_of_day(wall_millis: i64) -> String {
-    utc(wall_millis).to_zoned(TimeZone::system()).strftime("%H:%M").to_string()
+    utc(wall_millis).to_zoned(zone()).strftime("%H:%M").to_string()
+}
+
+/// The time zone that people here live in: that of `TZ`, else this machine's.
+///
+/// jiff would look names up in an index of all zones, which takes a walk through a thousand files and a hundred kilobytes
+/// for good. So that is left out of it (`tzdb-zoneinfo`), and `TZ=Europe/Berlin` is the file of that name.
+pub fn zone() -> TimeZone {
+    static NAMED: LazyLock<Option<TimeZone>> = LazyLock::new(|| {
+        let name = env::var("TZ").ok()?;
+        let name = name.strip_prefix(':').unwrap_or(&name);
+        let file = fs::read(Path::new("/usr/share/zoneinfo").join(name)).ok()?;
+        TimeZone::tzif(name, &file).ok()
+    });
+    NAMED.clone().unwrap_or_else(TimeZone::system)
 }
 
 fn millis(time: Timespec) -> i64 {

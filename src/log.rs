@@ -9,7 +9,7 @@ use std::fmt;
 use std::io::{self, IsTerminal};
 use std::os::fd::AsFd;
 
-use jiff::{Timestamp, tz::TimeZone};
+use jiff::Timestamp;
 use tracing::field::{Field, Visit};
 use tracing_journald::{Priority, PriorityMappings};
 use tracing_subscriber::Layer;
@@ -47,7 +47,7 @@ struct LocalTime;
 impl FormatTime for LocalTime {
     fn format_time(&self, writer: &mut Writer<'_>) -> fmt::Result {
         let time = Timestamp::from_millisecond(clock::wall_millis()).map_err(|_| fmt::Error)?;
-        write!(writer, "{}", time.to_zoned(TimeZone::system()).strftime("%Y-%m-%dT%H:%M:%S%.3f%:z"))
+        write!(writer, "{}", time.to_zoned(clock::zone()).strftime("%Y-%m-%dT%H:%M:%S%.3f%:z"))
     }
 }
 

@@ -13,7 +13,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 use std::process::Command;
 
-use harness::{Ended, HOUR, Stage, run_with, tokend};
+use harness::{Ended, HOUR, Stage, run_with, skipped, tokend};
 
 /// The daemon's program with these words only.
 fn run(words: &[&str]) -> Ended {
@@ -79,6 +79,23 @@ fn without_accounts_it_runs_and_says_what_to_add() {
     assert_eq!(daemon.get("/status").json()["accounts"], serde_json::json!({}));
     assert_eq!(daemon.get("/healthz").status, 503);
     assert!(daemon.stop().success());
+}
+
+#[test]
+fn the_log_speaks_of_the_time_that_people_here_live_in() {
+    let stage = Stage::with_lifetime(HOUR);
+    for (zone, offset) in
+        [("Asia/Kolkata", "+05:30"), (":Asia/Kolkata", "+05:30"), ("UTC-3", "+03:00"), ("", "+00:00")]
+    {
+        if zone.contains("Asia") && !Path::new("/usr/share/zoneinfo/Asia/Kolkata").exists() {
+            skipped("this machine has no tzdata");
+            continue;
+        }
+        let daemon = stage.launch_with(&[], |command| _ = command.env("TZ", zone)).ready();
+        let line = daemon.log.wait_for("the first word", |line| line.contains("listening"));
+        let time = line.split_whitespace().next().expect("a time");
+        assert!(time.ends_with(offset), "TZ={zone}: {time}");
+    }
 }
 
 #[test]

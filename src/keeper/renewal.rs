@@ -224,7 +224,7 @@ impl Keeper {
             }
         };
         match outcome {
-            Outcome::Granted(granted) => self.renewed(now, sent_at, granted, grant, attempt),
+            Outcome::Granted(granted) => self.renewed(now, sent_at, granted, *grant, attempt),
             Outcome::Refused(reason) => self.refused(now, grant, attempt, &reason),
             Outcome::Misconfigured(reason) => {
                 let news = self.refreshes.misconfigured(now, &reason);
@@ -258,14 +258,7 @@ impl Keeper {
         }
     }
 
-    fn renewed(
-        &mut self,
-        now: Moment,
-        sent_at: Moment,
-        granted: Granted,
-        grant: Box<Grant>,
-        attempt: Attempt,
-    ) {
+    fn renewed(&mut self, now: Moment, sent_at: Moment, granted: Granted, grant: Grant, attempt: Attempt) {
         let (refresh_token, previous) = grant.succeeded_by(attempt, granted.refresh_token);
         if matches!(attempt, Attempt::Slow | Attempt::Previous) {
             self.call_off_pin();
