@@ -15,6 +15,8 @@
 
 mod world;
 
+#[path = "keeper_sim/authorize.rs"]
+mod authorize;
 #[path = "keeper_sim/forced.rs"]
 mod forced;
 #[path = "keeper_sim/in_flight.rs"]
@@ -23,6 +25,8 @@ mod in_flight;
 mod min_ttl;
 #[path = "keeper_sim/pin.rs"]
 mod pin;
+#[path = "keeper_sim/polls.rs"]
+mod polls;
 #[path = "keeper_sim/promises.rs"]
 mod promises;
 #[path = "keeper_sim/refusals.rs"]
@@ -41,14 +45,11 @@ mod told;
 mod trouble;
 
 use ecobee_tokend::keeper::{News, Notice, Reach, State};
-use world::{Errand, Mishap, Rotation, World, json, secs};
-
-const DAY: u64 = 24 * 3600;
+use world::{DAY, Errand, Mishap, Rotation, World, json, secs};
 
 #[test]
 fn a_new_account_asks_for_a_pin_and_shows_it() {
-    let mut world = World::new();
-    world.start();
+    let mut world = World::started(|_| {});
     assert_eq!(world.state(), State::RequestingPin);
     assert_eq!(world.pin(), None);
 
@@ -70,9 +71,7 @@ fn the_states_have_the_names_that_users_know() {
 
 #[test]
 fn an_entered_pin_becomes_a_grant() {
-    let mut world = World::new();
-    world.start();
-    world.run(secs(10));
+    let mut world = World::awaiting();
     world.enter_pin();
     world.run(secs(30));
     assert_eq!(world.state(), State::Authorized);
@@ -84,7 +83,7 @@ fn an_entered_pin_becomes_a_grant() {
 #[test]
 fn the_state_is_refreshing_from_the_mark_until_the_new_grant_is_saved() {
     let mut world = World::authorized();
-    world.run_until(world.refresh_at());
+    world.run_until(world.token().refresh_at);
     assert_eq!(world.state(), State::Refreshing, "the mark is being saved");
     assert_eq!(world.refreshes(), 0);
     world.run_until_sent(Errand::Refresh);
@@ -113,10 +112,7 @@ fn the_state_is_retrying_while_refreshes_fail() {
 #[test]
 fn a_year_passes_without_a_human() {
     for rotation in Rotation::ALL {
-        let mut world = World::new();
-        world.ecobee.rotation = rotation;
-        world.start();
-        world.enter_first_pin();
+        let mut world = World::authorized_with(|world| world.ecobee.rotation = rotation);
         let begun_at = world.now;
         let mut refreshes = 0;
         for _ in 0..365 * 8 {
@@ -175,11 +171,8 @@ fn rule_3_a_rotated_refresh_token_replaces_the_old_one() {
 /// The access token is used up, then a person is asked.
 #[test]
 fn a_grant_without_any_refresh_token_lives_as_long_as_its_access_token() {
-    let mut world = World::new();
-    world.ecobee.refreshable = false;
-    world.start();
-    world.enter_first_pin();
-    let dies_at = world.view().token.expect("a token").expires_at;
+    let mut world = World::authorized_with(|world| world.ecobee.refreshable = false);
+    let dies_at = world.token().expires_at;
     world.run_until(dies_at - secs(1));
     world.lent(json());
     world.run(secs(3));

@@ -2,29 +2,25 @@
 
 use std::fmt;
 
-use crate::world::{Count, Fault, Law, Tally, World};
+use crate::world::{Counts, Fault, Law, Tally, World};
 
 /// Years, summed up.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Almanac {
     pub(crate) years: u64,
     pub(crate) tally: Tally,
-    laws: Vec<(Law, Count)>,
+    laws: Counts,
 }
 
 impl Almanac {
     pub(super) fn of(world: &World, years: u32) -> Self {
-        let laws = Law::ALL.into_iter().map(|law| (law, world.count(law))).collect();
-        Self { years: u64::from(years), tally: world.tally, laws }
+        Self { years: u64::from(years), tally: world.tally, laws: *world.counts() }
     }
 
     pub(crate) fn add(&mut self, other: &Self) {
         self.years += other.years;
         self.tally.add(&other.tally);
-        if self.laws.is_empty() {
-            self.laws = Law::ALL.into_iter().map(|law| (law, Count::default())).collect();
-        }
-        for ((_, ours), (_, theirs)) in self.laws.iter_mut().zip(&other.laws) {
+        for (ours, theirs) in self.laws.iter_mut().zip(&other.laws) {
             ours.checked += theirs.checked;
             ours.excused += theirs.excused;
         }
@@ -36,8 +32,9 @@ impl Almanac {
     }
 
     /// The laws that were never held against anything.
-    pub(crate) fn idle_laws(&self) -> Vec<Law> {
-        self.laws.iter().filter(|(_, count)| count.checked == 0).map(|&(law, _)| law).collect()
+    pub(crate) fn idle_laws(&self) -> Vec<&'static str> {
+        let laws = Law::ALL.into_iter().zip(&self.laws);
+        laws.filter(|(_, count)| count.checked == 0).map(|((_, words, _), _)| words).collect()
     }
 }
 
@@ -62,9 +59,8 @@ impl fmt::Display for Almanac {
             writeln!(f, "{name:<44} {:>12}", self.tally.of(fault))?;
         }
         writeln!(f, "\n{:<56} {:>12} {:>10}", "the laws", "held", "excused")?;
-        for (law, count) in &self.laws {
-            let (name, excuse) = law.words();
-            writeln!(f, "{name:<56} {:>12} {:>10}  {excuse}", count.checked, count.excused)?;
+        for ((_, words, excuse), count) in Law::ALL.into_iter().zip(&self.laws) {
+            writeln!(f, "{words:<56} {:>12} {:>10}  {excuse}", count.checked, count.excused)?;
         }
         Ok(())
     }

@@ -1,7 +1,7 @@
 //! Years of weather over a pretend world: spells of calm, rough and mad ones, and what people and machines do in them.
 //!
-//! A [`Decade`] is one account's life for some years, all of it from one seed. What befell it and how often each law was
-//! held against it is summed up in an [`Almanac`].
+//! One account's life, some years long, comes from one seed. What befell it and how often each law was held against it
+//! is summed up in an [`Almanac`].
 #![allow(dead_code, reason = "each program uses its own part of it")]
 
 mod almanac;
@@ -15,12 +15,11 @@ use ecobee_tokend::keeper::{Moment, Policy, RequestId};
 use spell::Spell;
 
 use crate::world::{
-    Dice, Errand, Fault, People, Question, Rotation, Shelf, World, authorize, bare, json, refresh, rejected,
-    secs,
+    DAY, Dice, Errand, Fault, HOUR, Mishap, People, Question, Rotation, Shelf, World, authorize, bare, json,
+    refresh, rejected, secs,
 };
 
-const HOUR: u64 = 3600;
-const DAY: u64 = 24 * HOUR;
+/// In seconds.
 const YEAR: u64 = 365 * DAY + 6 * HOUR;
 
 /// One account's life lasts so long at most; then comes another, with dice of its own.
@@ -56,32 +55,22 @@ impl std::fmt::Display for Breach {
 
 /// Lives one account's life.
 pub(crate) fn live(seed: u64, years: u32) -> Result<Almanac, Breach> {
-    let mut decade = Decade::new(seed);
+    let mut life = Life::new(seed);
     for year in 1..=years {
         LIVING.set((seed, year));
-        let ends_at = decade.begun_at + secs(YEAR * u64::from(year));
-        while decade.world.now < ends_at {
-            decade.live_a_spell(ends_at);
-            if let Some(what) = decade.world.breach() {
-                let (what, history) = (what.to_owned(), decade.world.history.to_string());
-                return Err(Breach { seed, year, what, history });
-            }
+        let ends_at = life.begun_at + secs(YEAR * u64::from(year));
+        while life.world.now < ends_at && life.world.breach().is_none() {
+            life.live_a_spell(ends_at);
         }
+        life.is_lawful(seed, year)?;
     }
-    decade.end();
-    match decade.world.breach() {
-        Some(what) => Err(Breach {
-            seed,
-            year: years,
-            what: what.to_owned(),
-            history: decade.world.history.to_string(),
-        }),
-        None => Ok(Almanac::of(&decade.world, years)),
-    }
+    life.end();
+    life.is_lawful(seed, years)?;
+    Ok(Almanac::of(&life.world, years))
 }
 
 /// One account's life.
-struct Decade {
+struct Life {
     world: World,
     dice: Dice,
     begun_at: Moment,
@@ -92,7 +81,7 @@ struct Decade {
     usual_lifetime: Duration,
 }
 
-impl Decade {
+impl Life {
     fn new(seed: u64) -> Self {
         let mut dice = Dice::new(seed);
         let mut world = World::new();
@@ -329,9 +318,15 @@ impl Decade {
     fn next_call_meets_something(&mut self) {
         let errand = self.dice.one_of(&[Errand::Refresh, Errand::Refresh, Errand::Poll, Errand::Authorize]);
         for _ in 0..=self.dice.below(5) {
-            let mishap = spell::mishap(&mut self.dice, errand);
+            let mishap = Mishap::thrown(&mut self.dice, errand);
             self.world.ecobee.next(errand, mishap);
         }
+    }
+
+    fn is_lawful(&self, seed: u64, year: u32) -> Result<(), Breach> {
+        let history = || self.world.history.to_string();
+        let breach = self.world.breach();
+        breach.map_or(Ok(()), |what| Err(Breach { seed, year, what: what.to_owned(), history: history() }))
     }
 
     /// The daemon stops for good: nobody is left waiting.

@@ -4,10 +4,7 @@ use std::time::Duration;
 
 use ecobee_tokend::keeper::{Moment, Reach};
 
-use super::{DAY, HOUR};
-use crate::world::{Dice, DiskMishap, Errand, Fault, Mishap, Word, World, ms, secs};
-
-const REACHES: [Reach; 2] = [Reach::Broken, Reach::Sent];
+use crate::world::{DAY, Dice, DiskMishap, Fault, HOUR, Mishap, Word, World, ms, secs};
 
 /// A kind of weather.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,23 +67,16 @@ impl Spell {
             Self::Fair | Self::Outage | Self::Quarantine | Self::FullDisk | Self::ShortTokens => (0, 0),
         };
         let mut of_calls = Dice::new(dice.below(u64::MAX));
-        world.ecobee.weather(Box::new(move |_, errand| {
-            if of_calls.percent(calls) { mishap(&mut of_calls, errand) } else { Mishap::None }
+        world.ecobee.weather(Box::new(move |errand| {
+            if of_calls.percent(calls) { Mishap::thrown(&mut of_calls, errand) } else { Mishap::None }
         }));
         let full = self == Self::FullDisk;
         let mut of_saves = Dice::new(dice.below(u64::MAX));
-        world.disk.weather(Box::new(move |_| {
+        world.disk.weather(Box::new(move || {
             if full {
-                Some(DiskMishap::Fails(of_saves.length(secs(1))))
-            } else if of_saves.percent(saves) {
-                Some(if of_saves.percent(50) {
-                    DiskMishap::Fails(of_saves.length(secs(5)))
-                } else {
-                    DiskMishap::Takes(of_saves.length(secs(40)))
-                })
-            } else {
-                None
+                return Some(DiskMishap::Fails(of_saves.length(secs(1))));
             }
+            of_saves.percent(saves).then(|| DiskMishap::thrown(&mut of_saves))
         }));
         match self {
             Self::Fair | Self::Rough { .. } => {}
@@ -108,44 +98,5 @@ impl Spell {
                 world.ecobee.lifetime = secs(dice.one_of(&[1, 2, 5, 7, 12, 30, 60, 299]));
             }
         }
-    }
-}
-
-/// Something that befalls one call of this kind.
-pub(super) fn mishap(dice: &mut Dice, errand: Errand) -> Mishap {
-    match dice.below(16) {
-        0 | 1 => Mishap::Unsent,
-        2 | 3 => Mishap::LostBefore(dice.one_of(&REACHES)),
-        4 | 5 => Mishap::LostAfter(dice.one_of(&REACHES)),
-        6 | 7 => Mishap::Late(dice.length(secs(90)).max(secs(1))),
-        8 => Mishap::Garbled,
-        _ => Mishap::Says(match errand {
-            Errand::Authorize => dice.one_of(&[
-                Word::Refused,
-                Word::Misconfigured,
-                Word::TooMany(None),
-                Word::TooMany(Some(secs(900))),
-                Word::Pending,
-            ]),
-            Errand::Poll => dice.one_of(&[
-                Word::SlowDown,
-                Word::SlowDown,
-                Word::PinOver,
-                Word::TooMany(None),
-                Word::TooMany(Some(secs(600))),
-                Word::Misconfigured,
-                Word::Refused,
-            ]),
-            Errand::Refresh => dice.one_of(&[
-                Word::Refused,
-                Word::Refused,
-                Word::Refused,
-                Word::Misconfigured,
-                Word::TooMany(None),
-                Word::TooMany(Some(secs(60))),
-                Word::TooMany(Some(secs(7200))),
-                Word::SlowDown,
-            ]),
-        }),
     }
 }

@@ -57,7 +57,7 @@ fn the_old_token_is_not_lent_beyond_its_life() {
     world.run_until_sent(Errand::Refresh);
     world.run(secs(10));
     assert_eq!(world.lent(json()).promised, ms(0));
-    let dies_at = world.view().token.expect("a token").expires_at;
+    let dies_at = world.token().expires_at;
     world.run_until(dies_at);
     let waiting = world.ask(json());
     assert!(world.waits(waiting));
@@ -90,15 +90,6 @@ fn a_refresh_asked_for_during_saving_gets_the_token_that_is_being_saved() {
     assert!(took <= secs(1));
     assert!(lent.promised >= secs(2900));
     assert_eq!(world.refreshes(), 1);
-}
-
-#[test]
-fn without_a_living_token_readers_wait_for_the_refresh_in_flight() {
-    let mut world = World::authorized();
-    world.suspend(secs(4000));
-    let (took, lent) = world.lent_later(json());
-    assert_eq!(took, world.ecobee.latency + world.disk.takes);
-    assert!(lent.promised >= secs(2900));
 }
 
 #[test]
@@ -139,7 +130,7 @@ fn readers_of_a_dead_token_learn_of_a_failed_refresh_at_once() {
 fn a_token_that_dies_while_readers_wait_for_a_retry_is_a_problem_at_once() {
     let mut world = World::authorized();
     world.ecobee.outage(world.now + secs(9000), Mishap::Unsent);
-    let dies_at = world.view().token.expect("a token").expires_at;
+    let dies_at = world.token().expires_at;
     world.run_until(dies_at - secs(10));
     assert_eq!(world.state(), State::Retrying);
     let (took, _) = world.problem_later(json().min_ttl(600));

@@ -1,15 +1,15 @@
 //! `?min_ttl=` and `?wait=`.
 
-use ecobee_tokend::keeper::{Problem, State};
+use ecobee_tokend::keeper::{Answer, Problem, State};
 
 use crate::world::{DiskMishap, Errand, Mishap, Word, World, bare, json, ms, refresh, rejected, secs};
 
 #[test]
 fn a_min_ttl_that_fits_is_answered_at_once_and_moves_nothing() {
     let mut world = World::authorized();
-    let (planned, orders) = (world.refresh_at(), world.disk.orders);
+    let (planned, orders) = (world.token().refresh_at, world.disk.orders);
     assert!(world.lent(json().min_ttl(2900)).promised >= secs(2900));
-    assert_eq!(world.refresh_at(), planned);
+    assert_eq!(world.token().refresh_at, planned);
     assert_eq!(world.disk.orders, orders);
 }
 
@@ -17,14 +17,13 @@ fn a_min_ttl_that_fits_is_answered_at_once_and_moves_nothing() {
 #[test]
 fn a_min_ttl_moves_the_refresh_back_where_the_window_allows() {
     let mut world = World::authorized();
-    let planned = world.refresh_at();
+    let planned = world.token().refresh_at;
     world.run_until(planned - secs(10));
     let (took, lent) = world.lent_later(json().min_ttl(300));
     assert_eq!(took, world.disk.takes);
     assert!(lent.promised >= secs(300));
-    assert!(world.refresh_at() >= world.now + secs(300));
-    let stored = world.disk.record.grant.as_ref().and_then(|grant| grant.access.as_ref());
-    assert_eq!(stored.map(|access| access.refresh_at), Some(world.refresh_at()));
+    assert!(world.token().refresh_at >= world.now + secs(300));
+    assert_eq!(world.disk.access().refresh_at, world.token().refresh_at);
     world.run_until_sent(Errand::Refresh);
     assert!(world.now.since(planned) >= secs(290));
 }
@@ -32,7 +31,7 @@ fn a_min_ttl_moves_the_refresh_back_where_the_window_allows() {
 #[test]
 fn a_moved_refresh_never_passes_the_close() {
     let mut world = World::authorized();
-    let closes_at = world.issued_at() + secs(3540);
+    let closes_at = world.token().issued_at + secs(3540);
     for _ in 0..200 {
         world.run(secs(25));
         let id = world.ask(json().min_ttl(120));
@@ -41,7 +40,7 @@ fn a_moved_refresh_never_passes_the_close() {
             break;
         }
         assert!(!world.waits(id) || world.now + secs(120) > closes_at - secs(30));
-        assert!(world.refresh_at() <= closes_at);
+        assert!(world.token().refresh_at <= closes_at);
     }
     assert_eq!(world.refreshes(), 1);
     assert!(world.history.sent_at(Errand::Refresh)[0] <= closes_at + secs(1));
@@ -50,7 +49,7 @@ fn a_moved_refresh_never_passes_the_close() {
 #[test]
 fn a_slow_disk_holds_a_moved_promise_up_for_two_seconds_only() {
     let mut world = World::authorized();
-    world.run_until(world.refresh_at() - secs(10));
+    world.run_until(world.token().refresh_at - secs(10));
     world.disk.next(DiskMishap::Takes(secs(20)));
     let (took, _) = world.lent_later(json().min_ttl(300));
     assert_eq!(took, secs(2));
@@ -59,7 +58,7 @@ fn a_slow_disk_holds_a_moved_promise_up_for_two_seconds_only() {
 #[test]
 fn where_the_window_does_not_allow_it_the_request_waits_for_the_planned_refresh() {
     let mut world = World::authorized();
-    let planned = world.refresh_at();
+    let planned = world.token().refresh_at;
     world.run_until(planned - secs(10));
     let (took, lent) = world.lent_later(json().min_ttl(1000));
     assert!(took >= secs(10));
@@ -72,8 +71,8 @@ fn where_the_window_does_not_allow_it_the_request_waits_for_the_planned_refresh(
 #[test]
 fn a_min_ttl_that_the_window_allows_brings_nothing_on_however_early_it_is_asked_for() {
     let mut world = World::authorized();
-    world.run_until(world.issued_at() + secs(1000));
-    let beyond_the_plan = world.refresh_at().since(world.now).as_secs() + 60;
+    world.run_until(world.token().issued_at + secs(1000));
+    let beyond_the_plan = world.token().refresh_at.since(world.now).as_secs() + 60;
     let (took, lent) = world.lent_later(json().min_ttl(beyond_the_plan));
     assert_eq!(took, world.disk.takes);
     assert!(lent.promised >= secs(beyond_the_plan));
@@ -84,8 +83,8 @@ fn a_min_ttl_that_the_window_allows_brings_nothing_on_however_early_it_is_asked_
 #[test]
 fn a_planned_refresh_within_the_bound_is_waited_for_and_not_brought_on() {
     let mut world = World::authorized();
-    let planned = world.refresh_at();
-    world.run_until(world.issued_at() + secs(2999));
+    let planned = world.token().refresh_at;
+    world.run_until(world.token().issued_at + secs(2999));
     let (_, _) = world.lent_later(json().min_ttl(2990).wait(120));
     assert_eq!(world.history.sent_at(Errand::Refresh), [planned + world.disk.takes]);
     world.lent_later(refresh());
@@ -94,13 +93,13 @@ fn a_planned_refresh_within_the_bound_is_waited_for_and_not_brought_on() {
 #[test]
 fn a_refresh_that_somebody_waits_for_is_not_moved_again() {
     let mut world = World::authorized();
-    let planned = world.refresh_at();
+    let planned = world.token().refresh_at;
     world.run_until(planned - secs(10));
     let first = world.ask(json().min_ttl(1000));
     let second = world.ask(json().min_ttl(100));
     assert!(world.waits(second), "the window would allow it, but somebody waits");
     world.lent(bare());
-    assert_eq!(world.refresh_at(), planned);
+    assert_eq!(world.token().refresh_at, planned);
     world.run(secs(11));
     assert!(!world.waits(first));
     assert!(!world.waits(second));
@@ -168,9 +167,7 @@ fn a_min_ttl_beyond_the_opening_is_too_long() {
 
 #[test]
 fn while_no_lifetime_is_known_fifty_minutes_are_the_most() {
-    let mut world = World::new();
-    world.start();
-    world.run(secs(1));
+    let mut world = World::awaiting();
     assert!(matches!(world.problem(json().min_ttl(3000)), Problem::AuthorizationRequired { .. }));
     assert_eq!(world.problem(json().min_ttl(3001)), Problem::MinTtlTooLong { most: secs(3000) });
 }
@@ -189,7 +186,7 @@ fn a_refresh_that_is_refused_for_its_min_ttl_is_not_made() {
 #[test]
 fn whoever_waits_learns_that_the_new_token_never_lives_so_long() {
     let mut world = World::authorized();
-    world.run_until(world.refresh_at() - secs(10));
+    world.run_until(world.token().refresh_at - secs(10));
     world.ecobee.lifetime = secs(600);
     let (took, problem) = world.problem_later(json().min_ttl(1000));
     assert!(took < secs(12));
@@ -199,7 +196,7 @@ fn whoever_waits_learns_that_the_new_token_never_lives_so_long() {
 #[test]
 fn the_refresh_after_the_one_that_was_waited_for_keeps_the_promise() {
     let mut world = World::authorized_for(secs(60));
-    world.run_until(world.refresh_at() - secs(1));
+    world.run_until(world.token().refresh_at - secs(1));
     world.ecobee.next(Errand::Refresh, Mishap::Late(secs(5)));
     let orders = world.disk.orders;
     let (_, lent) = world.lent_later(json().min_ttl(30));
@@ -217,7 +214,7 @@ fn the_refresh_after_the_one_that_was_waited_for_keeps_the_promise() {
 #[test]
 fn such_a_request_waits_thirty_seconds_at_most() {
     let mut world = World::authorized();
-    world.run_until(world.refresh_at() - secs(10));
+    world.run_until(world.token().refresh_at - secs(10));
     world.ecobee.next_refreshes(9, Mishap::Late(secs(59)));
     let (took, problem) = world.problem_later(json().min_ttl(1000));
     assert_eq!(took, secs(30));
@@ -227,7 +224,7 @@ fn such_a_request_waits_thirty_seconds_at_most() {
 #[test]
 fn whoever_does_not_wait_until_the_planned_refresh_is_told_that_it_has_to_come_first() {
     let mut world = World::authorized();
-    world.run_until(world.refresh_at() - secs(4));
+    world.run_until(world.token().refresh_at - secs(4));
     let (took, problem) = world.problem_later(json().min_ttl(1000).wait(2));
     assert_eq!(took, secs(2));
     let Problem::Unavailable { detail, .. } = problem else { panic!("{problem:?}") };
@@ -237,7 +234,7 @@ fn whoever_does_not_wait_until_the_planned_refresh_is_told_that_it_has_to_come_f
 #[test]
 fn wait_sets_another_bound() {
     let mut world = World::authorized();
-    world.run_until(world.refresh_at() - secs(10));
+    world.run_until(world.token().refresh_at - secs(10));
     world.ecobee.next_refreshes(2, Mishap::Late(secs(59)));
     let id = world.ask(json().min_ttl(1000).wait(5));
     assert_eq!(world.wait_for(id).0, secs(5));
@@ -247,9 +244,7 @@ fn wait_sets_another_bound() {
 
 #[test]
 fn wait_waits_for_a_person() {
-    let mut world = World::new();
-    world.start();
-    world.run(secs(5));
+    let mut world = World::awaiting();
     let id = world.ask(json().wait(300));
     world.run(secs(100));
     assert!(world.waits(id));
@@ -272,9 +267,7 @@ fn wait_waits_for_ecobee_to_come_back() {
 
 #[test]
 fn a_wait_that_is_over_is_a_problem() {
-    let mut world = World::new();
-    world.start();
-    world.run(secs(5));
+    let mut world = World::awaiting();
     let (took, problem) = world.problem_later(json().wait(7));
     assert_eq!(took, secs(7));
     assert!(matches!(problem, Problem::AuthorizationRequired { .. }));
@@ -287,7 +280,7 @@ fn while_refreshes_fail_a_living_token_is_promised_until_the_next_try() {
     let mut world = World::authorized();
     world.ecobee.next_refreshes(3, Mishap::Unsent);
     world.run_until_state(State::Retrying);
-    let next_try = world.refresh_at();
+    let next_try = world.token().refresh_at;
     assert_eq!(world.lent(json()).promised, next_try.since(world.now));
     let waiting = world.ask(json().min_ttl(1000));
     assert!(world.waits(waiting), "the promise is too long for the old token");
@@ -311,15 +304,13 @@ fn a_refresh_with_a_wait_waits_for_what_keeps_it_from_being_forced() {
     assert!(!world.waits(first) && !world.waits(second));
     assert_eq!(world.refreshes(), 2);
 
-    let mut world = World::new();
-    world.start();
-    world.run(secs(5));
+    let mut world = World::awaiting();
     world.problem(refresh());
     let id = world.ask(refresh().wait(600));
     world.run(secs(100));
     world.enter_pin();
     let (_, answer) = world.wait_for(id);
-    assert!(matches!(answer, ecobee_tokend::keeper::Answer::Token { .. }), "{answer:?}");
+    assert!(matches!(answer, Answer::Token { .. }), "{answer:?}");
 }
 
 /// Found by a simulated decade: somebody waits for the refresh, which moves it by the seconds that plain readers are
@@ -327,23 +318,22 @@ fn a_refresh_with_a_wait_waits_for_what_keeps_it_from_being_forced() {
 #[test]
 fn rule_7_a_refresh_that_somebody_waits_for_is_written_down_where_it_moved() {
     let mut world = World::authorized_for(secs(30));
-    let planned = world.refresh_at();
-    world.run_until(world.issued_at() + secs(10));
+    let planned = world.token().refresh_at;
+    world.run_until(world.token().issued_at + secs(10));
     world.ask(json().min_ttl(15));
     world.run(secs(1));
     let lent = world.lent(json());
     let promised_until = world.now + lent.promised;
     assert!(promised_until > planned);
     world.run(secs(1));
-    let stored = world.disk.record.grant.as_ref().and_then(|grant| grant.access.as_ref());
-    assert_eq!(stored.map(|access| access.refresh_at), Some(promised_until));
+    assert_eq!(world.disk.access().refresh_at, promised_until);
 }
 
 /// Found by a simulated decade: whoever came while the new plan was being written was promised what a kill undid.
 #[test]
 fn rule_7_nobody_is_promised_a_moved_refresh_before_the_disk_knows_of_it() {
     let mut world = World::authorized();
-    let planned = world.refresh_at();
+    let planned = world.token().refresh_at;
     world.run_until(planned - secs(10));
     world.disk.next(DiskMishap::Takes(ms(500)));
     let first = world.ask(json().min_ttl(300));
@@ -357,7 +347,7 @@ fn rule_7_nobody_is_promised_a_moved_refresh_before_the_disk_knows_of_it() {
 #[test]
 fn a_promise_that_the_old_plan_keeps_does_not_wait_for_the_new_one_to_be_written() {
     let mut world = World::authorized();
-    let planned = world.refresh_at();
+    let planned = world.token().refresh_at;
     world.run_until(planned - secs(10));
     world.disk.next(DiskMishap::Takes(ms(500)));
     let longer = world.ask(json().min_ttl(300));

@@ -1,8 +1,10 @@
 //! What `expires_in` means: windows, plain answers, and promises kept.
 
-use ecobee_tokend::keeper::{Policy, Window};
+use std::collections::BTreeSet;
 
-use crate::world::{Errand, Mishap, People, World, bare, json, ms, secs};
+use ecobee_tokend::keeper::{Answer, Policy, State, Window};
+
+use crate::world::{Errand, Mishap, World, bare, json, ms, secs};
 
 #[test]
 fn the_window_opens_ahead_of_expiry_and_closes_a_minute_before() {
@@ -27,11 +29,11 @@ fn the_planned_refresh_is_the_opening_and_a_tenth_of_the_window_at_most() {
         let mut world = World::authorized_for(secs(lifetime));
         let window = Window::of(secs(lifetime), world.policy.ahead);
         for _ in 0..50 {
-            let after = world.refresh_at().since(world.issued_at());
+            let after = world.token().refresh_at.since(world.token().issued_at);
             assert!(window.opens_after <= after, "{lifetime}: {after:?}");
             assert!(after <= window.opens_after + window.tenth(), "{lifetime}: {after:?}");
             world.run_until_sent(Errand::Refresh);
-            world.run_until_state(ecobee_tokend::keeper::State::Authorized);
+            world.run_until_state(State::Authorized);
         }
     }
 }
@@ -39,9 +41,9 @@ fn the_planned_refresh_is_the_opening_and_a_tenth_of_the_window_at_most() {
 #[test]
 fn many_daemons_do_not_refresh_in_step() {
     let mut world = World::authorized();
-    let mut delays = std::collections::BTreeSet::new();
+    let mut delays = BTreeSet::new();
     for _ in 0..20 {
-        delays.insert(world.refresh_at().since(world.issued_at()));
+        delays.insert(world.token().refresh_at.since(world.token().issued_at));
         world.run(secs(3600));
     }
     assert!(delays.len() > 15, "{delays:?}");
@@ -51,7 +53,7 @@ fn many_daemons_do_not_refresh_in_step() {
 fn expires_in_is_the_time_until_the_planned_refresh() {
     let mut world = World::authorized();
     world.run(secs(100));
-    let left = world.refresh_at().since(world.now);
+    let left = world.token().refresh_at.since(world.now);
     assert_eq!(world.lent(json()).promised, left);
 }
 
@@ -59,7 +61,7 @@ fn expires_in_is_the_time_until_the_planned_refresh() {
 fn a_plain_answer_promises_five_seconds_while_the_window_is_shut() {
     for (lifetime, opens_after) in [(3600, 3000), (60, 30), (30, 15)] {
         let mut world = World::authorized_for(secs(lifetime));
-        world.run_until(world.issued_at() + secs(opens_after) - ms(1));
+        world.run_until(world.token().issued_at + secs(opens_after) - ms(1));
         assert!(world.lent(bare()).promised >= secs(5), "{lifetime}");
     }
 }
@@ -67,8 +69,8 @@ fn a_plain_answer_promises_five_seconds_while_the_window_is_shut() {
 #[test]
 fn a_plain_promise_never_passes_the_close() {
     let mut world = World::authorized_for(secs(12));
-    let closes_at = world.issued_at() + Window::of(secs(12), world.policy.ahead).closes_after;
-    world.run_until(world.issued_at() + ms(5990));
+    let closes_at = world.token().issued_at + Window::of(secs(12), world.policy.ahead).closes_after;
+    world.run_until(world.token().issued_at + ms(5990));
     let lent = world.lent(bare());
     assert_eq!(world.now + lent.promised, closes_at);
 }
@@ -78,14 +80,14 @@ fn a_plain_promise_never_passes_the_close() {
 fn a_stream_of_plain_readers_cannot_starve_a_refresh() {
     for lifetime in [12, 30, 60, 3600] {
         let mut world = World::authorized_for(secs(lifetime));
-        let opens_at = world.issued_at() + Window::of(secs(lifetime), world.policy.ahead).opens_after;
+        let opens_at = world.token().issued_at + Window::of(secs(lifetime), world.policy.ahead).opens_after;
         world.run_until(opens_at);
-        let planned = world.refresh_at();
+        let planned = world.token().refresh_at;
         assert!(planned <= opens_at + secs(54).max(secs(5)));
         while world.refreshes() == 0 {
             let left = planned.since(world.now);
             let id = world.ask(if world.now.as_millis() % 2 == 0 { bare() } else { json() });
-            if let Some(ecobee_tokend::keeper::Answer::Token { promised, .. }) = world.answer(id) {
+            if let Some(Answer::Token { promised, .. }) = world.answer(id) {
                 assert_eq!(promised, left);
             }
             world.run(ms(101));
@@ -98,7 +100,7 @@ fn a_stream_of_plain_readers_cannot_starve_a_refresh() {
 #[test]
 fn a_refresh_whose_time_has_come_waits_for_no_promise() {
     let mut world = World::authorized();
-    let planned = world.refresh_at();
+    let planned = world.token().refresh_at;
     world.run_until(planned - ms(1));
     assert_eq!(world.lent(json()).promised, ms(1));
     world.run_until_sent(Errand::Refresh);
@@ -112,7 +114,7 @@ fn a_life_is_counted_from_the_sending_of_the_request() {
     world.run_until_sent(Errand::Refresh);
     let sent_at = world.now;
     world.run(secs(51));
-    let token = world.view().token.expect("a token");
+    let token = world.token();
     assert_eq!(token.issued_at, sent_at);
     assert_eq!(token.expires_at, sent_at + secs(3600));
     assert_eq!(world.view().last_refresh_at, Some(sent_at));
@@ -121,12 +123,12 @@ fn a_life_is_counted_from_the_sending_of_the_request() {
 #[test]
 fn a_longer_ahead_refreshes_sooner_from_the_next_token_on() {
     let mut world = World::authorized();
-    let planned = world.refresh_at();
+    let planned = world.token().refresh_at;
     world.reload(Policy { ahead: secs(1800), ..Policy::default() });
-    assert_eq!(world.refresh_at(), planned);
+    assert_eq!(world.token().refresh_at, planned);
     world.run_until_sent(Errand::Refresh);
     world.run(secs(1));
-    assert!(world.refresh_at() < world.issued_at() + secs(1800 + 180));
+    assert!(world.token().refresh_at < world.token().issued_at + secs(1800 + 180));
 }
 
 /// A token that dies before its next planned refresh may begin is not lent dead, and readers are not left hanging.
@@ -137,20 +139,11 @@ fn with_tokens_of_a_second_readers_get_a_living_one_or_an_answer_at_once() {
     for _ in 0..100 {
         let id = world.ask(json());
         match world.wait_for(id) {
-            (_, ecobee_tokend::keeper::Answer::Token { .. }) => living += 1,
+            (_, Answer::Token { .. }) => living += 1,
             (_, _) => none += 1,
         }
         world.run(ms(370));
     }
     assert!(living > 20, "{living}");
     assert!(none > 20, "{none}");
-}
-
-#[test]
-fn people_who_are_away_cost_readers_no_time() {
-    let mut world = World::new();
-    world.people = People::Away;
-    world.start();
-    world.run(secs(5));
-    world.problem(json());
 }

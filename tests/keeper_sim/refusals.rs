@@ -1,8 +1,8 @@
 //! Rules 2, 4 and 5: what counts against a refresh token, and what a refused one leads to.
 
-use ecobee_tokend::keeper::{News, Notice, Policy, Problem, Reach, State};
+use ecobee_tokend::keeper::{News, Notice, Problem, Reach, State};
 
-use crate::world::{Errand, Mishap, Rotation, Word, World, bare, json, ms, refresh, rejected, secs};
+use crate::world::{DAY, Errand, Mishap, Rotation, Word, World, bare, json, ms, refresh, rejected, secs};
 
 /// The refresh tokens that were shown, without repetitions.
 fn shown(world: &World) -> Vec<String> {
@@ -21,13 +21,18 @@ fn refused_so_often(world: &World) -> Vec<u32> {
 
 /// A world whose ecobee refuses everything from the next refresh on, for so long.
 fn refusing(rotation: Rotation, long: u64) -> World {
-    let mut world = World::new();
-    world.ecobee.rotation = rotation;
-    world.start();
-    world.enter_first_pin();
+    let mut world = World::authorized_with(|world| world.ecobee.rotation = rotation);
     world.run(secs(3700));
     world.ecobee.quarantine_until = world.now + secs(long);
     world.history.forget();
+    world
+}
+
+/// A world whose access token is dead, and whose next three refreshes are refused: enough to count the refresh token out.
+fn counting_out() -> World {
+    let mut world = refusing(Rotation::Reuse, 0);
+    world.suspend(secs(4000));
+    world.ecobee.next_refreshes(3, Mishap::Says(Word::Refused));
     world
 }
 
@@ -42,11 +47,11 @@ fn rule_4_trouble_of_the_moment_never_counts_against_a_refresh_token() {
         Mishap::Says(Word::Pending),
     ] {
         let mut world = World::authorized();
-        world.ecobee.outage(world.now + secs(3 * 24 * 3600), mishap);
-        world.run(secs(3 * 24 * 3600 - 1));
+        world.ecobee.outage(world.now + secs(3 * DAY), mishap);
+        world.run(secs(3 * DAY - 1));
         assert_eq!(world.state(), State::Retrying, "{mishap:?}");
-        assert_eq!(world.history.sent(Errand::Authorize).len(), 0, "{mishap:?}");
-        assert_eq!(world.disk.record.grant.as_ref().map(|grant| grant.refusals), Some(0));
+        assert_eq!(world.calls(Errand::Authorize), 0, "{mishap:?}");
+        assert_eq!(world.disk.grant().refusals, 0);
         world.run(secs(301));
         assert_eq!(world.state(), State::Authorized, "{mishap:?}");
     }
@@ -55,7 +60,7 @@ fn rule_4_trouble_of_the_moment_never_counts_against_a_refresh_token() {
 #[test]
 fn rule_4_the_old_token_is_served_while_it_lives() {
     let mut world = World::authorized();
-    let dies_at = world.view().token.expect("a token").expires_at;
+    let dies_at = world.token().expires_at;
     world.ecobee.outage(dies_at + secs(1000), Mishap::LostBefore(Reach::Sent));
     world.run_until_state(State::Retrying);
     let lent = world.lent(json());
@@ -73,23 +78,19 @@ fn rule_5_a_refusal_that_heals_costs_nobody_a_pin() {
     world.ecobee.next_refreshes(2, Mishap::Says(Word::Refused));
     world.run(secs(3600));
     assert_eq!(refused_so_often(&world), [1, 2]);
-    assert_eq!(world.history.sent(Errand::Authorize).len(), 0);
+    assert_eq!(world.calls(Errand::Authorize), 0);
     assert_eq!(world.state(), State::Authorized);
-    assert_eq!(
-        world.disk.record.grant.as_ref().map(|grant| grant.refusals),
-        Some(0),
-        "the count begins anew"
-    );
+    assert_eq!(world.disk.grant().refusals, 0, "the count begins anew");
 }
 
 #[test]
 fn rule_5_no_pin_is_asked_for_while_the_access_token_lives() {
     let mut world = refusing(Rotation::Strict, 1_000_000);
-    let dies_at = world.view().token.expect("a token").expires_at;
+    let dies_at = world.token().expires_at;
     world.run_until(dies_at - secs(1));
     assert!(refused_so_often(&world).len() > 3);
     world.lent(json());
-    assert_eq!(world.history.sent(Errand::Authorize).len(), 0);
+    assert_eq!(world.calls(Errand::Authorize), 0);
     world.run(secs(3));
     assert_eq!(world.state(), State::AwaitingUser);
     assert!(world.history.says(|news| matches!(news, News::GivenUp { .. })));
@@ -110,10 +111,7 @@ fn rule_5_a_rejected_access_token_does_not_hold_the_pin_up() {
 #[test]
 fn rule_5_the_number_of_refusals_is_a_setting() {
     for times in [1, 2, 7] {
-        let mut world = World::new();
-        world.policy = Policy { refusals_before_pin: times, ..Policy::default() };
-        world.start();
-        world.enter_first_pin();
+        let mut world = World::authorized_with(|world| world.policy.refusals_before_pin = times);
         world.suspend(secs(4000));
         world.ecobee.quarantine_until = world.now + secs(100_000);
         world.tick();
@@ -149,14 +147,12 @@ fn a_refused_token_that_works_again_ends_the_asking_for_a_pin() {
     world.run_until_state(State::Authorized);
     world.history.forget();
     world.run(secs(3000));
-    assert_eq!(world.history.sent(Errand::Authorize), []);
+    assert_eq!(world.calls(Errand::Authorize), 0);
 }
 
 #[test]
 fn rule_9_after_the_last_resort_too_no_forced_try_comes_sooner_than_ecobee_wishes() {
-    let mut world = refusing(Rotation::Reuse, 0);
-    world.suspend(secs(4000));
-    world.ecobee.next_refreshes(3, Mishap::Says(Word::Refused));
+    let mut world = counting_out();
     world.ecobee.next_refreshes(1, Mishap::Says(Word::TooMany(Some(secs(3000)))));
     world.tick();
     world.run_until_state(State::AwaitingUser);
@@ -195,9 +191,9 @@ fn rule_5_a_refused_token_that_works_again_calls_the_pin_off() {
     assert_eq!(world.pin(), None);
     assert!(world.history.says(|news| matches!(news, News::PinCalledOff)));
     assert!(world.history.notices().iter().any(|(_, notice)| matches!(notice, Notice::TokenBack)));
-    let polls = world.history.sent(Errand::Poll).len();
+    let polls = world.calls(Errand::Poll);
     world.run(secs(300));
-    assert_eq!(world.history.sent(Errand::Poll).len(), polls, "nobody polls for it any more");
+    assert_eq!(world.calls(Errand::Poll), polls, "nobody polls for it any more");
 }
 
 #[test]
@@ -242,9 +238,8 @@ fn rule_5_the_pin_works_beside_the_slow_retries() {
 fn rule_2_the_previous_token_is_kept_until_its_successor_has_been_used() {
     let mut world = World::authorized();
     let stored = |world: &World| {
-        let grant = world.disk.record.grant.as_ref().expect("a grant");
-        let expose = |secret: &ecobee_tokend::secret::Secret| secret.expose().to_owned();
-        (expose(&grant.refresh_token), grant.previous.as_ref().map(expose))
+        let grant = world.disk.grant();
+        (grant.refresh_token.clone(), grant.previous.clone())
     };
     let (first, none) = stored(&world);
     assert_eq!(none, None);
@@ -260,36 +255,29 @@ fn rule_2_the_previous_token_is_kept_until_its_successor_has_been_used() {
 /// ecobee lost what it gave last: only the token before it works.
 #[test]
 fn rule_2_the_previous_token_is_tried_just_before_the_pin_flow_and_may_save_it() {
-    let mut world = refusing(Rotation::Reuse, 0);
-    world.suspend(secs(4000));
-    world.ecobee.next_refreshes(3, Mishap::Says(Word::Refused));
+    let mut world = counting_out();
     world.tick();
     world.run_until_state(State::Authorized);
     let tokens = shown(&world);
     assert_eq!(tokens.len(), 2, "{tokens:?}");
     assert_eq!(world.refreshes(), 4);
-    assert_eq!(world.history.sent(Errand::Authorize).len(), 0);
+    assert_eq!(world.calls(Errand::Authorize), 0);
     world.run(secs(3600));
     assert_eq!(world.view().failures, 0);
 }
 
 #[test]
 fn rule_2_a_refresh_token_that_comes_back_the_same_is_not_its_own_predecessor() {
-    let mut world = World::new();
-    world.ecobee.rotation = Rotation::Same;
-    world.start();
-    world.enter_first_pin();
+    let mut world = World::authorized_with(|world| world.ecobee.rotation = Rotation::Same);
     world.run(secs(7200));
     assert_eq!(world.refreshes(), 2);
-    assert_eq!(world.disk.record.grant.as_ref().expect("a grant").previous, None);
+    assert_eq!(world.disk.grant().previous, None);
 }
 
 #[test]
 fn rule_2_the_previous_token_is_tried_exactly_once() {
     for word in [Word::Refused, Word::TooMany(None), Word::Misconfigured, Word::Pending] {
-        let mut world = refusing(Rotation::Reuse, 0);
-        world.suspend(secs(4000));
-        world.ecobee.next_refreshes(3, Mishap::Says(Word::Refused));
+        let mut world = counting_out();
         world.ecobee.next_refreshes(100, Mishap::Says(word));
         world.tick();
         world.run_until_state(State::AwaitingUser);
@@ -306,9 +294,7 @@ fn rule_2_the_previous_token_is_tried_exactly_once() {
 #[test]
 fn rule_2_a_previous_token_that_was_tried_is_not_tried_again_after_a_restart() {
     for word in [Word::Refused, Word::TooMany(None), Word::Misconfigured] {
-        let mut world = refusing(Rotation::Reuse, 0);
-        world.suspend(secs(4000));
-        world.ecobee.next_refreshes(3, Mishap::Says(Word::Refused));
+        let mut world = counting_out();
         world.ecobee.next_refreshes(2, Mishap::Says(word));
         world.tick();
         world.run_until_state(State::AwaitingUser);
@@ -325,9 +311,7 @@ fn rule_2_a_previous_token_that_was_tried_is_not_tried_again_after_a_restart() {
 /// A call that never left the house has shown nothing.
 #[test]
 fn rule_2_a_previous_token_that_was_not_sent_is_tried_again() {
-    let mut world = refusing(Rotation::Reuse, 0);
-    world.suspend(secs(4000));
-    world.ecobee.next_refreshes(3, Mishap::Says(Word::Refused));
+    let mut world = counting_out();
     world.ecobee.next_refreshes(2, Mishap::Unsent);
     world.tick();
     world.run_until_state(State::Authorized);
@@ -340,9 +324,7 @@ fn rule_2_a_previous_token_that_was_not_sent_is_tried_again() {
 /// The answer to the previous token wishes for ten minutes: so long the current one is not shown either.
 #[test]
 fn rule_9_the_first_slow_retry_does_not_come_sooner_than_ecobee_wishes() {
-    let mut world = refusing(Rotation::Reuse, 0);
-    world.suspend(secs(4000));
-    world.ecobee.next_refreshes(3, Mishap::Says(Word::Refused));
+    let mut world = counting_out();
     world.ecobee.next(Errand::Refresh, Mishap::Says(Word::TooMany(Some(secs(600)))));
     world.tick();
     world.run_until_state(State::AwaitingUser);
@@ -353,16 +335,13 @@ fn rule_9_the_first_slow_retry_does_not_come_sooner_than_ecobee_wishes() {
 
 #[test]
 fn rule_2_the_previous_token_is_never_shown_while_the_current_one_may_work() {
-    let mut world = World::new();
-    world.ecobee.rotation = Rotation::ReuseDetection;
-    world.start();
-    world.enter_first_pin();
+    let mut world = World::authorized_with(|world| world.ecobee.rotation = Rotation::ReuseDetection);
     world.run(secs(3700));
     world.history.forget();
     world.ecobee.next_refreshes(2, Mishap::Says(Word::Refused));
     world.ecobee.next_refreshes(4, Mishap::Unsent);
-    world.run(secs(24 * 3600));
-    assert_eq!(world.history.sent(Errand::Authorize).len(), 0);
+    world.run(secs(DAY));
+    assert_eq!(world.calls(Errand::Authorize), 0);
     assert_eq!(world.state(), State::Authorized);
 }
 
@@ -387,7 +366,7 @@ fn a_lost_answer_of_a_lenient_server_costs_nobody_anything() {
             world.ecobee.next(Errand::Refresh, Mishap::LostAfter(reach));
             world.run(secs(2 * 3600));
             assert_eq!(world.state(), State::Authorized, "{rotation:?} {reach:?}");
-            assert_eq!(world.history.sent(Errand::Authorize).len(), 0);
+            assert_eq!(world.calls(Errand::Authorize), 0);
         }
     }
 }
@@ -402,7 +381,7 @@ fn a_refresh_token_beside_a_garbled_access_token_is_kept() {
     world.crash();
     world.run(secs(3600));
     assert_eq!(world.state(), State::Authorized);
-    assert_eq!(world.history.sent(Errand::Authorize).len(), 0);
+    assert_eq!(world.calls(Errand::Authorize), 0);
 }
 
 /// New tokens that cannot be used have killed the old one all the same.
@@ -419,20 +398,18 @@ fn after_a_garbled_answer_the_old_token_is_not_lent_and_does_not_come_back() {
         world.problem(json());
         world.run_until_state(State::Authorized);
         world.lent(json());
-        assert_eq!(world.history.sent(Errand::Authorize).len(), 0, "{rotation:?}");
+        assert_eq!(world.calls(Errand::Authorize), 0, "{rotation:?}");
     }
 }
 
 #[test]
 fn a_refresh_token_that_the_previous_one_brings_is_used() {
-    let mut world = refusing(Rotation::Reuse, 0);
-    world.suspend(secs(4000));
-    world.ecobee.next_refreshes(3, Mishap::Says(Word::Refused));
+    let mut world = counting_out();
     world.ecobee.next(Errand::Refresh, Mishap::Garbled);
     world.tick();
     world.run_until_state(State::Authorized);
     assert_eq!(shown(&world).len(), 3);
-    assert_eq!(world.history.sent(Errand::Authorize).len(), 0);
+    assert_eq!(world.calls(Errand::Authorize), 0);
 }
 
 #[test]
@@ -449,7 +426,7 @@ fn a_person_who_revokes_the_access_is_asked_for_a_pin_in_the_end() {
 fn rule_5_refusals_after_a_long_outage_lead_to_a_pin_within_ten_minutes() {
     let mut world = World::authorized();
     world.ecobee.revoke_refresh_tokens();
-    let ends_at = world.now + secs(24 * 3600);
+    let ends_at = world.now + secs(DAY);
     world.ecobee.outage(ends_at, Mishap::Unsent);
     world.run_until(ends_at);
     world.run_until_state(State::AwaitingUser);
@@ -462,7 +439,7 @@ fn rule_5_refusals_after_a_long_outage_lead_to_a_pin_within_ten_minutes() {
 #[test]
 fn rule_9_a_counted_out_token_that_dies_leads_to_a_pin_as_soon_as_ecobee_takes_calls_again() {
     let mut world = World::authorized();
-    let dies_at = world.view().token.expect("a token").expires_at;
+    let dies_at = world.token().expires_at;
     world.ecobee.next_refreshes(3, Mishap::Says(Word::Refused));
     for _ in 0..20 {
         world.ecobee.next(Errand::Refresh, Mishap::Says(Word::TooMany(Some(secs(10)))));

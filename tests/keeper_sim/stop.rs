@@ -1,6 +1,6 @@
 //! Rule 6: hang-ups and stops cancel nothing that is under way, and begin nothing new.
 
-use ecobee_tokend::keeper::{Problem, Reach, State};
+use ecobee_tokend::keeper::{Answer, Problem, Reach, State};
 
 use crate::world::{DiskMishap, Errand, Mishap, World, authorize, json, ms, refresh, rejected, secs};
 
@@ -12,7 +12,7 @@ fn rule_6_a_client_that_hangs_up_cancels_no_refresh() {
     world.hang_up(id);
     world.run(secs(1));
     assert!(world.waits(id), "nobody is there to be answered");
-    assert!(world.issued_at() > world.now - secs(2));
+    assert!(world.token().issued_at > world.now - secs(2));
 }
 
 #[test]
@@ -68,13 +68,11 @@ fn a_stop_begins_nothing_new() {
     world.problem(authorize());
     world.problem(refresh());
 
-    let mut world = World::new();
-    world.start();
-    world.run(secs(2));
+    let mut world = World::awaiting();
     world.stop();
     world.run(secs(10_000));
-    assert_eq!(world.history.sent(Errand::Poll).len(), 0);
-    assert_eq!(world.history.sent(Errand::Authorize).len(), 1);
+    assert_eq!(world.calls(Errand::Poll), 0);
+    assert_eq!(world.calls(Errand::Authorize), 1);
 }
 
 #[test]
@@ -103,7 +101,7 @@ fn a_refresh_that_a_stop_forbids_is_refused_at_once_though_a_poll_is_in_flight()
 #[test]
 fn a_stop_leaves_time_to_write_a_promise_down() {
     let mut world = World::authorized();
-    world.run_until(world.refresh_at() - secs(10));
+    world.run_until(world.token().refresh_at - secs(10));
     world.stop();
     let (took, lent) = world.lent_later(json().min_ttl(300));
     assert_eq!(took, world.disk.takes);
@@ -125,15 +123,14 @@ fn a_refresh_asked_for_during_a_stop_gets_what_the_one_in_flight_brings() {
 fn a_stop_during_marking_takes_the_mark_back() {
     let mut world = World::authorized();
     world.disk.takes = secs(1);
-    world.run_until(world.refresh_at());
+    world.run_until(world.token().refresh_at);
     world.run(ms(1));
     assert_eq!(world.state(), State::Refreshing);
     world.stop();
     world.run(secs(3));
     assert_eq!(world.refreshes(), 0);
-    let grant = world.disk.record.grant.clone().expect("a grant");
-    assert!(!grant.refresh_sent);
-    assert!(grant.access.is_some());
+    assert!(!world.disk.grant().refresh_sent);
+    assert!(world.disk.grant().access.is_some());
     world.lent(json());
 }
 
@@ -148,16 +145,13 @@ fn a_stop_during_saving_still_saves() {
     world.run(secs(2));
     assert!(!world.waits(waiting), "two seconds are enough");
     world.run(secs(5));
-    let access = world.disk.record.grant.as_ref().and_then(|grant| grant.access.as_ref());
-    assert_eq!(access.map(|access| access.issued_at), Some(world.issued_at()));
+    assert_eq!(world.disk.access().issued_at, world.token().issued_at);
 }
 
 /// Nothing that they wait for will come in this life.
 #[test]
 fn a_stop_answers_whoever_waits_in_vain() {
-    let mut world = World::new();
-    world.start();
-    world.run(secs(2));
+    let mut world = World::awaiting();
     let person = world.ask(json().wait(3600));
     let pin = world.ask(authorize().wait(3600));
     world.run(secs(2));
@@ -173,7 +167,7 @@ fn a_stop_answers_whoever_waits_in_vain() {
     world.stop();
     assert!(world.waits(reader), "the refresh in flight may serve it");
     let (_, answer) = world.wait_for(reader);
-    assert!(matches!(answer, ecobee_tokend::keeper::Answer::Token { .. }), "{answer:?}");
+    assert!(matches!(answer, Answer::Token { .. }), "{answer:?}");
 }
 
 #[test]

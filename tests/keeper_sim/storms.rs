@@ -1,10 +1,10 @@
 //! Everything at once, at random, many times: only the laws of the world are held.
 
-use ecobee_tokend::keeper::{Answer, Policy, Reach};
+use ecobee_tokend::keeper::{Answer, Policy};
 
 use crate::world::{
-    Dice, DiskMishap, Errand, Mishap, People, Question, Rotation, Word, World, authorize, bare, json, ms,
-    refresh, rejected, secs,
+    Dice, DiskMishap, Errand, Mishap, People, Question, Rotation, World, authorize, bare, json, ms, refresh,
+    rejected, secs,
 };
 
 /// How rough a storm is: so many calls in a hundred go wrong, and so many saves.
@@ -19,43 +19,6 @@ struct Roughness {
 /// Storms a test, and events a storm.
 const SEEDS: u64 = 12;
 const EVENTS: u32 = 200;
-
-const REACHES: [Reach; 3] = [Reach::Unsent, Reach::Broken, Reach::Sent];
-
-fn mishap(dice: &mut Dice, errand: Errand) -> Mishap {
-    match dice.below(8) {
-        0 => Mishap::Unsent,
-        1 => Mishap::LostBefore(dice.one_of(&REACHES[1..])),
-        2 => Mishap::LostAfter(dice.one_of(&REACHES[1..])),
-        3 => Mishap::Late(dice.length(secs(90)).max(secs(1))),
-        4 => Mishap::Garbled,
-        _ => Mishap::Says(match errand {
-            Errand::Authorize => dice.one_of(&[
-                Word::Refused,
-                Word::Misconfigured,
-                Word::TooMany(Some(secs(900))),
-                Word::Pending,
-            ]),
-            Errand::Poll => dice.one_of(&[
-                Word::SlowDown,
-                Word::PinOver,
-                Word::TooMany(None),
-                Word::TooMany(Some(secs(600))),
-                Word::Misconfigured,
-                Word::Refused,
-            ]),
-            Errand::Refresh => dice.one_of(&[
-                Word::Refused,
-                Word::Refused,
-                Word::Refused,
-                Word::Misconfigured,
-                Word::TooMany(None),
-                Word::TooMany(Some(secs(7200))),
-                Word::SlowDown,
-            ]),
-        }),
-    }
-}
 
 fn policy(dice: &mut Dice) -> Policy {
     let retry_initial = secs(1 + dice.below(60));
@@ -84,18 +47,12 @@ fn furnish(world: &mut World, dice: &mut Dice, roughness: Roughness) {
         People::Enter(secs(539)),
     ]);
     let mut of_calls = Dice::new(dice.below(u64::MAX));
-    world.ecobee.weather(Box::new(move |_, errand| {
-        if of_calls.percent(roughness.calls) { mishap(&mut of_calls, errand) } else { Mishap::None }
+    world.ecobee.weather(Box::new(move |errand| {
+        if of_calls.percent(roughness.calls) { Mishap::thrown(&mut of_calls, errand) } else { Mishap::None }
     }));
     let mut of_saves = Dice::new(dice.below(u64::MAX));
-    world.disk.weather(Box::new(move |_| {
-        of_saves.percent(roughness.saves).then(|| {
-            if of_saves.percent(50) {
-                DiskMishap::Fails(of_saves.length(secs(5)))
-            } else {
-                DiskMishap::Takes(of_saves.length(secs(20)))
-            }
-        })
+    world.disk.weather(Box::new(move || {
+        of_saves.percent(roughness.saves).then(|| DiskMishap::thrown(&mut of_saves))
     }));
 }
 
@@ -116,9 +73,7 @@ fn question(world: &mut World, dice: &mut Dice, last: &str) -> Question {
 
 fn storm(seed: u64, roughness: Roughness) {
     let mut dice = Dice::new(seed);
-    let mut world = World::new();
-    furnish(&mut world, &mut dice, roughness);
-    world.start();
+    let mut world = World::started(|world| furnish(world, &mut dice, roughness));
     let mut last = String::new();
     for _ in 0..EVENTS {
         let pause = match dice.below(10) {
@@ -151,7 +106,7 @@ fn storm(seed: u64, roughness: Roughness) {
             }
             84 => {
                 let until = world.now + dice.length(secs(3000));
-                world.ecobee.outage(until, mishap(&mut dice, Errand::Refresh));
+                world.ecobee.outage(until, Mishap::thrown(&mut dice, Errand::Refresh));
             }
             85 => world.ecobee.quarantine_until = world.now + dice.length(secs(9000)),
             86..96 => {
@@ -169,7 +124,7 @@ fn storm(seed: u64, roughness: Roughness) {
     }
     world.stop();
     world.run(secs(120));
-    assert_eq!(world.open_requests(), 0, "a stopped daemon leaves nobody waiting");
+    world.all_are_answered();
 }
 
 fn storms(roughness: Roughness) {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use ecobee_tokend::keeper::{News, Notice, Policy, Problem, Reach, State};
+use ecobee_tokend::keeper::{News, Problem, Reach, State};
 
 use crate::world::{Errand, Mishap, Word, World, authorize, json, ms, refresh, rejected, secs};
 
@@ -34,10 +34,10 @@ fn rule_9_failed_refreshes_back_off_doubling_up_to_the_longest_pause() {
 
 #[test]
 fn rule_9_the_pauses_are_settings() {
-    let mut world = World::new();
-    world.policy = Policy { retry_initial: secs(60), retry_max: secs(3600), ..Policy::default() };
-    world.start();
-    world.enter_first_pin();
+    let mut world = World::authorized_with(|world| {
+        world.policy.retry_initial = secs(60);
+        world.policy.retry_max = secs(3600);
+    });
     world.ecobee.outage(world.now + secs(100_000), Mishap::LostBefore(Reach::Sent));
     world.run(secs(60_000));
     let pauses = pauses(&world, Errand::Refresh);
@@ -125,7 +125,7 @@ fn rule_9_a_wrong_request_is_retried_at_the_slowest_pace_and_said_once() {
     world.run(secs(10_000));
     let pauses = pauses(&world, Errand::Refresh);
     assert!(pauses.iter().all(|pause| is_back_off(*pause, secs(300)) && *pause >= secs(300)), "{pauses:?}");
-    let said = world.history.news().iter().filter(|(_, news)| matches!(news, News::Misconfigured(_))).count();
+    let said = world.history.count(|news| matches!(news, News::Misconfigured(_)));
     assert_eq!(said, 1);
 }
 
@@ -140,13 +140,13 @@ fn a_wrong_request_is_said_though_other_trouble_came_first() {
 
 #[test]
 fn a_wrong_request_for_a_pin_is_said_too() {
-    let mut world = World::new();
-    world.ecobee.outage(world.now + secs(2000), Mishap::Says(Word::Misconfigured));
-    world.start();
+    let mut world = World::started(|world| {
+        world.ecobee.outage(world.now + secs(2000), Mishap::Says(Word::Misconfigured))
+    });
     world.run(secs(1900));
-    let said = world.history.news().iter().filter(|(_, news)| matches!(news, News::Misconfigured(_))).count();
+    let said = world.history.count(|news| matches!(news, News::Misconfigured(_)));
     assert_eq!(said, 1);
-    assert!((6..9).contains(&world.history.sent(Errand::Authorize).len()));
+    assert!((6..9).contains(&world.calls(Errand::Authorize)));
 }
 
 #[test]
@@ -191,7 +191,7 @@ fn rule_6_a_refresh_that_is_due_waits_for_the_poll_in_flight() {
     world.run(secs(2900));
     world.ask(authorize());
     world.run(secs(2));
-    let planned = world.refresh_at();
+    let planned = world.token().refresh_at;
     world.run_until(planned - secs(31));
     world.ecobee.next(Errand::Poll, Mishap::Late(secs(50)));
     world.run_until_sent(Errand::Poll);
@@ -259,9 +259,7 @@ fn the_view_tells_when_a_failed_call_is_made_again_and_only_then() {
     world.run_until_sent(Errand::Refresh);
     assert_eq!(next.map(|at| at + world.disk.takes), Some(world.now), "the mark is saved first");
 
-    let mut world = World::new();
-    world.start();
-    world.run(secs(1));
+    let mut world = World::awaiting();
     assert_eq!(world.view().next_try_at, None, "a poll that is due has not failed");
     world.ecobee.next(Errand::Poll, Mishap::Unsent);
     world.run_until_sent(Errand::Poll);
@@ -283,60 +281,6 @@ fn a_tick_is_harmless_at_any_moment() {
         ticked.tick();
         assert_eq!(calm.view(), ticked.view());
     }
-}
-
-#[test]
-fn people_hear_of_a_token_that_is_lost_for_long_and_of_its_return() {
-    let mut world = World::authorized();
-    let dies_at = world.view().token.expect("a token").expires_at;
-    world.ecobee.outage(dies_at + secs(1000), Mishap::Unsent);
-    world.run_until(dies_at + secs(2000));
-    let notices = world.history.notices();
-    let [(lost_at, Notice::TokenLost { reason }), (_, Notice::TokenBack)] = &notices[..] else {
-        panic!("{notices:?}");
-    };
-    assert!(*lost_at >= dies_at && *lost_at <= dies_at + secs(62));
-    assert_eq!(reason, "no route to ecobee");
-    assert!(world.history.says(|news| matches!(news, News::TokenDied)));
-}
-
-#[test]
-fn people_who_heard_of_a_lost_token_and_of_a_pin_hear_of_the_return_once() {
-    let mut world = World::authorized();
-    let dies_at = world.view().token.expect("a token").expires_at;
-    world.ecobee.outage(dies_at + secs(1000), Mishap::Unsent);
-    world.run_until(dies_at + secs(900));
-    world.revoke_all();
-    world.run_until_state(State::AwaitingUser);
-    world.enter_pin();
-    world.run_until_state(State::Authorized);
-    let notices = world.history.notices();
-    assert!(
-        matches!(
-            &notices[..],
-            [(_, Notice::TokenLost { .. }), (_, Notice::PinWaiting(_)), (_, Notice::TokenBack)]
-        ),
-        "{notices:?}"
-    );
-}
-
-/// Not while the network comes up after a boot; but when it has lasted five minutes, whatever the pauses are.
-#[test]
-fn a_short_loss_is_not_worth_a_message() {
-    let mut world = World::new();
-    world.policy = Policy { retry_initial: secs(60), retry_max: secs(3600), ..Policy::default() };
-    world.start();
-    world.enter_first_pin();
-    world.run(secs(60));
-    world.suspend(secs(4000));
-    let begun_at = world.now;
-    world.ecobee.outage(begun_at + secs(299), Mishap::Unsent);
-    world.tick();
-    world.run(secs(299));
-    assert!(world.history.notices().is_empty());
-    world.ecobee.outage(begun_at + secs(30_000), Mishap::Unsent);
-    world.run(secs(2));
-    assert_eq!(world.history.notices().len(), 1);
 }
 
 #[test]

@@ -4,11 +4,12 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use ecobee_tokend::clock::{Reading, Wall};
-use ecobee_tokend::keeper::{Moment, Record, SaveId};
+use ecobee_tokend::keeper::{Moment, Record, SaveId, StoredAccess, StoredGrant};
 
 use super::dice::Dice;
-use super::laws::Passage;
+use super::laws::{Passage, SAVE_PATIENCE};
 use super::machine::Machine;
+use super::secs;
 use super::shelf::Shelf;
 use super::tally::{Fault, Tally};
 
@@ -21,11 +22,15 @@ pub(crate) enum DiskMishap {
     Fails(Duration),
 }
 
-/// Chooses a mishap for each save.
-pub(crate) type DiskWeather = Box<dyn FnMut(Moment) -> Option<DiskMishap>>;
+impl DiskMishap {
+    /// As the dice fall.
+    pub(crate) fn thrown(dice: &mut Dice) -> Self {
+        if dice.percent(50) { Self::Fails(dice.length(secs(5))) } else { Self::Takes(dice.length(secs(40))) }
+    }
+}
 
-/// A save that takes longer holds nobody up any more.
-const HANGS: Duration = Duration::from_secs(2);
+/// Chooses a mishap for each save.
+pub(crate) type DiskWeather = Box<dyn FnMut() -> Option<DiskMishap>>;
 
 /// The pretend disk.
 pub(crate) struct Disk {
@@ -82,7 +87,6 @@ impl Disk {
     /// A save begins; how long it takes, and what comes of it.
     pub(crate) fn begin(
         &mut self,
-        now: Moment,
         save: SaveId,
         record: Record,
         written: Reading,
@@ -93,10 +97,10 @@ impl Disk {
         self.orders += 1;
         let usual = if self.broken { DiskMishap::Fails(self.takes) } else { DiskMishap::Takes(self.takes) };
         let chosen = self.mishaps.pop_front();
-        let chosen = chosen.or_else(|| self.weather.as_mut().and_then(|weather| weather(now)));
+        let chosen = chosen.or_else(|| self.weather.as_mut().and_then(|weather| weather()));
         match chosen.unwrap_or(usual) {
             DiskMishap::Takes(long) => {
-                if long > HANGS {
+                if long > SAVE_PATIENCE {
                     tally.count(Fault::SaveHung);
                 }
                 (long, Ok(()))
@@ -122,6 +126,18 @@ impl Disk {
 
     fn leaves_something(&mut self) -> bool {
         self.leftovers.as_mut().is_some_and(|dice| dice.percent(50))
+    }
+
+    /// The grant that survives a crash.
+    #[track_caller]
+    pub(crate) fn grant(&self) -> &StoredGrant {
+        self.record.grant.as_ref().expect("a stored grant")
+    }
+
+    /// The access token that survives a crash.
+    #[track_caller]
+    pub(crate) fn access(&self) -> &StoredAccess {
+        self.grant().access.as_ref().expect("a stored access token")
     }
 
     /// The record of the save under way.

@@ -6,6 +6,8 @@ use std::time::Duration;
 use ecobee_tokend::keeper::{AccessToken, Granted, IssuedPin, Moment, Outcome, Reach, Trouble};
 use ecobee_tokend::secret::Secret;
 
+use super::dice::Dice;
+use super::secs;
 use super::tally::{Fault, Tally};
 
 /// What becomes of a refresh token when it is used.
@@ -94,6 +96,21 @@ pub(crate) enum Mishap {
     Garbled,
 }
 
+impl Mishap {
+    /// Something that befalls a call of this kind, as the dice fall.
+    pub(crate) fn thrown(dice: &mut Dice, errand: Errand) -> Self {
+        const REACHES: [Reach; 2] = [Reach::Broken, Reach::Sent];
+        match dice.below(16) {
+            0 | 1 => Self::Unsent,
+            2 | 3 => Self::LostBefore(dice.one_of(&REACHES)),
+            4 | 5 => Self::LostAfter(dice.one_of(&REACHES)),
+            6 | 7 => Self::Late(dice.length(secs(90)).max(secs(1))),
+            8 => Self::Garbled,
+            _ => Self::Says(Word::thrown(dice, errand)),
+        }
+    }
+}
+
 /// What ecobee may say in place of doing its work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Word {
@@ -106,6 +123,39 @@ pub(crate) enum Word {
 }
 
 impl Word {
+    /// What it may say to a call of this kind, and now and then a word out of place.
+    fn thrown(dice: &mut Dice, errand: Errand) -> Self {
+        let words: &[Self] = match errand {
+            Errand::Authorize => &[
+                Self::Refused,
+                Self::Misconfigured,
+                Self::TooMany(None),
+                Self::TooMany(Some(secs(900))),
+                Self::Pending,
+            ],
+            Errand::Poll => &[
+                Self::SlowDown,
+                Self::SlowDown,
+                Self::PinOver,
+                Self::TooMany(None),
+                Self::TooMany(Some(secs(600))),
+                Self::Misconfigured,
+                Self::Refused,
+            ],
+            Errand::Refresh => &[
+                Self::Refused,
+                Self::Refused,
+                Self::Refused,
+                Self::Misconfigured,
+                Self::TooMany(None),
+                Self::TooMany(Some(secs(60))),
+                Self::TooMany(Some(secs(7200))),
+                Self::SlowDown,
+            ],
+        };
+        dice.one_of(words)
+    }
+
     fn outcome(self) -> Outcome {
         match self {
             Self::Refused => Outcome::Refused("invalid_grant".to_owned()),
@@ -159,7 +209,7 @@ struct Pin {
 }
 
 /// Chooses a mishap for each call.
-pub(crate) type Weather = Box<dyn FnMut(Moment, Errand) -> Mishap>;
+pub(crate) type Weather = Box<dyn FnMut(Errand) -> Mishap>;
 
 /// The pretend ecobee.
 pub(crate) struct Ecobee {
@@ -245,7 +295,7 @@ impl Ecobee {
         if let Some(found) = self.mishaps.iter().position(|(of, _)| *of == errand) {
             return self.mishaps.remove(found).map_or(Mishap::None, |(_, mishap)| mishap);
         }
-        self.weather.as_mut().map_or(Mishap::None, |weather| weather(now, errand))
+        self.weather.as_mut().map_or(Mishap::None, |weather| weather(errand))
     }
 
     /// A call reaches ecobee.

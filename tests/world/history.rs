@@ -69,9 +69,14 @@ impl History {
         self.pick(|deed| if let Deed::Told(news) = deed { Some(news) } else { None })
     }
 
+    /// How many entries of this kind the diary holds.
+    pub(crate) fn count(&self, kind: impl Fn(&News) -> bool) -> usize {
+        self.news().into_iter().filter(|(_, news)| kind(news)).count()
+    }
+
     /// Whether the diary holds an entry of this kind.
     pub(crate) fn says(&self, kind: impl Fn(&News) -> bool) -> bool {
-        self.news().iter().any(|(_, news)| kind(news))
+        self.count(kind) > 0
     }
 
     /// What people were told.

@@ -8,15 +8,15 @@ mod lending;
 mod life;
 mod pace;
 
-use std::time::Duration;
-
-use court::Court;
-pub(crate) use court::{Count, Law, Severity};
+pub(crate) use court::{Counts, Law};
+use court::{Court, Severity};
 use ecobee_tokend::keeper::{
     Action, Answer, Ask, Moment, Notice, Outcome, PinView, Policy, Reach, Record, RequestId, View, Want,
 };
 use lending::Lending;
+pub(super) use lending::SAVE_PATIENCE;
 use life::Life;
+pub(super) use pace::LONGEST_HOLD;
 use pace::Pace;
 
 use super::ecobee::{Ecobee, Errand, Request};
@@ -67,9 +67,9 @@ impl Laws {
         self.court.breach()
     }
 
-    /// How often a law was held against the world.
-    pub(crate) fn count(&self, law: Law) -> Count {
-        self.court.count(law)
+    /// How often each law was held against the world.
+    pub(crate) fn counts(&self) -> &Counts {
+        &self.court.counts
     }
 
     /// A step has led to these actions.
@@ -238,12 +238,4 @@ impl Laws {
         let left = self.lending.open();
         self.court.hold(Law::AnswerInTime, left == 0, || format!("{left} are left waiting by a stop"));
     }
-
-    /// How many requests have no answer.
-    pub(crate) fn open(&self) -> usize {
-        self.lending.open()
-    }
-
-    /// The longest that ecobee's wish to be left alone is heeded.
-    pub(crate) const LONGEST_HOLD: Duration = Duration::from_secs(3600);
 }

@@ -1,7 +1,5 @@
 //! Where the laws are spoken: counts how often each was held against the world, and keeps the first breach.
 
-use std::fmt;
-
 /// What must hold. The table of a storm names each with these words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Law {
@@ -34,76 +32,59 @@ pub(crate) enum Law {
 }
 
 impl Law {
-    pub(crate) const ALL: [Self; 26] = [
-        Self::OneAnswer,
-        Self::AnswerInTime,
-        Self::LivingTokenLent,
-        Self::RejectedTokenKept,
-        Self::NoPromiseBeyondDeath,
-        Self::PromiseAsAsked,
-        Self::PromiseKept,
-        Self::SavedBeforeLent,
-        Self::ShownPinWorks,
-        Self::PeopleNotPestered,
-        Self::OneDeadline,
-        Self::OneCall,
-        Self::NoHotLoop,
-        Self::BackOff,
-        Self::RetryAfter,
-        Self::PlannedPace,
-        Self::ForcedBudget,
-        Self::PollPace,
-        Self::NothingAfterStop,
-        Self::SavedTokensSurvive,
-        Self::DeadTokenNotRestored,
-        Self::GrantKept,
-        Self::OnlyRefusalsCount,
-        Self::Heals,
-        Self::PinForTheDead,
-        Self::TokenForThePin,
+    /// Each law in a line, and what excuses from it.
+    pub(crate) const ALL: [(Self, &'static str, &'static str); 26] = [
+        (Self::OneAnswer, "a request is answered once", ""),
+        (Self::AnswerInTime, "no request waits beyond its bound", ""),
+        (Self::LivingTokenLent, "a lent token lives", "it died unheard of"),
+        (Self::RejectedTokenKept, "a token that does not do is not lent", ""),
+        (Self::NoPromiseBeyondDeath, "no promise goes beyond a token's death", ""),
+        (Self::PromiseAsAsked, "a promise is as long as was asked for", ""),
+        (Self::PromiseKept, "no promise is broken by a refresh", "a client forced it"),
+        (Self::SavedBeforeLent, "a token is saved before it is lent", "failed, or took 2 s"),
+        (Self::ShownPinWorks, "a PIN on show works", "the clocks are in doubt"),
+        (Self::PeopleNotPestered, "people are reminded no sooner than they wish", ""),
+        (Self::OneDeadline, "a step ends with one deadline ahead", ""),
+        (Self::OneCall, "one call is in flight", ""),
+        (Self::NoHotLoop, "no failure makes a hot loop", ""),
+        (Self::BackOff, "failed calls back off", "forced, or the last resort"),
+        (Self::RetryAfter, "Retry-After is honoured", "the one repetition"),
+        (Self::PlannedPace, "planned refreshes keep half a life apart", "forced, or a retry"),
+        (Self::ForcedBudget, "forced refreshes keep to their budget", ""),
+        (Self::PollPace, "polls are no faster than asked", ""),
+        (Self::NothingAfterStop, "no call begins after a stop", "the one repetition"),
+        (Self::SavedTokensSurvive, "what was saved survives a kill", ""),
+        (
+            Self::DeadTokenNotRestored,
+            "no token that a refresh killed survives a kill",
+            "disk, clock, or ecobee's whim",
+        ),
+        (Self::GrantKept, "a grant that ecobee honours is never given up", ""),
+        (Self::OnlyRefusalsCount, "only refusals count against a refresh token", ""),
+        (Self::Heals, "trouble over, grant honoured: a token without a person", "new trouble"),
+        (Self::PinForTheDead, "a dead grant leads to a PIN on show", "new trouble"),
+        (Self::TokenForThePin, "an entered PIN brings a token", "crash, or another PIN asked for"),
     ];
-
-    /// The law in a line, and what excuses from it.
-    pub(crate) const fn words(self) -> (&'static str, &'static str) {
-        match self {
-            Self::OneAnswer => ("a request is answered once", ""),
-            Self::AnswerInTime => ("no request waits beyond its bound", ""),
-            Self::LivingTokenLent => ("a lent token lives", "it died unheard of"),
-            Self::RejectedTokenKept => ("a token that does not do is not lent", ""),
-            Self::NoPromiseBeyondDeath => ("no promise goes beyond a token's death", ""),
-            Self::PromiseAsAsked => ("a promise is as long as was asked for", ""),
-            Self::PromiseKept => ("no promise is broken by a refresh", "a client forced it"),
-            Self::SavedBeforeLent => ("a token is saved before it is lent", "failed, or took 2 s"),
-            Self::ShownPinWorks => ("a PIN on show works", "the clocks are in doubt"),
-            Self::PeopleNotPestered => ("people are reminded no sooner than they wish", ""),
-            Self::OneDeadline => ("a step ends with one deadline ahead", ""),
-            Self::OneCall => ("one call is in flight", ""),
-            Self::NoHotLoop => ("no failure makes a hot loop", ""),
-            Self::BackOff => ("failed calls back off", "forced, or the last resort"),
-            Self::RetryAfter => ("Retry-After is honoured", "the one repetition"),
-            Self::PlannedPace => ("planned refreshes keep half a life apart", "forced, or a retry"),
-            Self::ForcedBudget => ("forced refreshes keep to their budget", ""),
-            Self::PollPace => ("polls are no faster than asked", ""),
-            Self::NothingAfterStop => ("no call begins after a stop", "the one repetition"),
-            Self::SavedTokensSurvive => ("what was saved survives a kill", ""),
-            Self::DeadTokenNotRestored => {
-                ("no token that a refresh killed survives a kill", "disk, clock, or ecobee's whim")
-            }
-            Self::GrantKept => ("a grant that ecobee honours is never given up", ""),
-            Self::OnlyRefusalsCount => ("only refusals count against a refresh token", ""),
-            Self::Heals => ("trouble over, grant honoured: a token without a person", "new trouble"),
-            Self::PinForTheDead => ("a dead grant leads to a PIN on show", "new trouble"),
-            Self::TokenForThePin => ("an entered PIN brings a token", "crash, or another PIN asked for"),
-        }
-    }
 }
 
+/// The table is in the order of the laws, for each law's number is its place.
+const _: () = {
+    let mut place = 0;
+    while place < Law::ALL.len() {
+        assert!(Law::ALL[place].0 as usize == place);
+        place += 1;
+    }
+};
+
 /// How often a law was held against the world, and how often it had nothing to say.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Count {
     pub(crate) checked: u64,
     pub(crate) excused: u64,
 }
+
+/// One of each law.
+pub(crate) type Counts = [Count; Law::ALL.len()];
 
 /// What becomes of a breach.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -119,7 +100,7 @@ pub(crate) enum Severity {
 #[derive(Default)]
 pub(crate) struct Court {
     pub(crate) severity: Severity,
-    counts: [Count; Law::ALL.len()],
+    pub(crate) counts: Counts,
     breach: Option<String>,
 }
 
@@ -156,7 +137,8 @@ impl Court {
 
     #[track_caller]
     fn broken(&mut self, law: Law, what: &str) {
-        let breach = format!("{}: {what}", law.words().0);
+        let (_, words, _) = Law::ALL[law as usize];
+        let breach = format!("{words}: {what}");
         match self.severity {
             Severity::Panics => panic!("{breach}"),
             Severity::Keeps => {
@@ -168,16 +150,5 @@ impl Court {
     /// The first breach.
     pub(crate) fn breach(&self) -> Option<&str> {
         self.breach.as_deref()
-    }
-
-    /// How often a law was held against the world.
-    pub(crate) fn count(&self, law: Law) -> Count {
-        self.counts[law as usize]
-    }
-}
-
-impl fmt::Display for Law {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.words().0)
     }
 }

@@ -15,7 +15,7 @@ use crate::world::ecobee::Errand;
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A save holds an answer up no longer than this.
-pub(super) const SAVE_PATIENCE: Duration = Duration::from_secs(2);
+pub(crate) const SAVE_PATIENCE: Duration = Duration::from_secs(2);
 
 /// What a plain answer promises while the window is shut.
 const PLAIN_PROMISE: Duration = Duration::from_secs(5);

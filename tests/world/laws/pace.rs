@@ -18,7 +18,7 @@ const HOT_SAVES: usize = 300;
 const HOT_STEPS: u32 = 20_000;
 
 /// No wish of ecobee's to be left alone goes beyond this.
-const LONGEST_HOLD: Duration = Duration::from_secs(3600);
+pub(crate) const LONGEST_HOLD: Duration = Duration::from_secs(3600);
 
 /// Each `slow_down` makes the polls slower by this.
 const SLOW_DOWN_STEP: Duration = Duration::from_secs(5);
