@@ -1,40 +1,36 @@
 //! Whose certificate is believed, and what is said of the others.
 
-#[path = "ecobee_tls/proxy.rs"]
-mod proxy;
-
 use std::io::{Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::channel;
-use std::thread;
 use std::time::Duration;
 
 use ecobee_tokend::dial::{Proxies, Roads};
 use ecobee_tokend::ecobee::{Client, Endpoint};
 use ecobee_tokend::keeper::{Outcome, Reach};
-use ecobee_tokend::secret::Secret;
-use ecobee_tokend::url::BaseUrl;
 use rcgen::{BasicConstraints, Certificate, CertificateParams, DnType, IsCa, Issuer, KeyPair, date_time_ymd};
 use rustls::pki_types::PrivateKeyDer;
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use tempfile::TempDir;
 
-const AMPLE: Duration = Duration::from_secs(30);
-const HERE: &str = "127.0.0.1";
+use super::{AMPLE, read_head, refresh, serve, trouble};
 
-type Connection = StreamOwned<ServerConnection, TcpStream>;
+/// Where our servers are.
+pub(super) const HERE: &str = "127.0.0.1";
+
+pub(super) type Connection = StreamOwned<ServerConnection, TcpStream>;
 
 /// An authority of our own, and the folder where its certificate lies.
-struct Authority {
+pub(super) struct Authority {
     issuer: Issuer<'static, KeyPair>,
     certificate: Certificate,
     folder: TempDir,
 }
 
 impl Authority {
-    fn new(name: &str) -> Self {
+    pub(super) fn new(name: &str) -> Self {
         let key = KeyPair::generate().expect("a key");
         let mut params = CertificateParams::new([]).expect("no names");
         params.distinguished_name.push(DnType::CommonName, name);
@@ -45,19 +41,19 @@ impl Authority {
     }
 
     /// Its `ca-file`, with these certificates before its own.
-    fn ca_file(&self, others: &str) -> PathBuf {
+    pub(super) fn ca_file(&self, others: &str) -> PathBuf {
         let path = self.folder.path().join("ca.pem");
         std::fs::write(&path, format!("{others}{}", self.certificate.pem())).expect("written");
         path
     }
 
     /// A server with a certificate of ours for `name`, valid between two years. It grants what it is asked for.
-    fn server(&self, name: &str, years: (i32, i32)) -> SocketAddr {
+    pub(super) fn server(&self, name: &str, years: (i32, i32)) -> SocketAddr {
         self.server_that(name, years, grant)
     }
 
     /// The same; `talk` gets each connection when its request has been read.
-    fn server_that(
+    pub(super) fn server_that(
         &self,
         name: &str,
         years: (i32, i32),
@@ -80,11 +76,7 @@ impl Authority {
         serve(move |connection| {
             let tls = ServerConnection::new(Arc::clone(&config)).expect("a server");
             let mut connection = StreamOwned::new(tls, connection);
-            let mut head = Vec::new();
-            let mut byte = [0];
-            while !head.ends_with(b"\r\n\r\n") && matches!(connection.read(&mut byte), Ok(1)) {
-                head.push(byte[0]);
-            }
+            read_head(&mut connection);
             talk(&mut connection);
         })
     }
@@ -97,43 +89,34 @@ fn grant(connection: &mut Connection) {
     let _ = write!(connection, "HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n{body}");
 }
 
-/// Gives each connection to `talk`.
-fn serve(mut talk: impl FnMut(TcpStream) + Send + 'static) -> SocketAddr {
-    let listener = TcpListener::bind((HERE, 0)).expect("a free port");
-    let address = listener.local_addr().expect("its address");
-    thread::spawn(move || {
-        for connection in listener.incoming() {
-            talk(connection.expect("a connection"));
-        }
-    });
-    address
-}
-
-fn client(address: SocketAddr, request_timeout: Duration, ca_file: Option<PathBuf>) -> Client {
+fn client(url: String, request_timeout: Duration, ca_file: Option<PathBuf>) -> Client {
     let roads = Roads::new(ca_file, Proxies::none()).expect("a good file");
-    let url = BaseUrl::parse(&format!("https://{address}")).expect("a good address");
-    Client::new(Endpoint { url, request_timeout, roads })
+    Client::new(Endpoint { url, request_timeout, roads }).expect("a good endpoint")
 }
 
-async fn refresh(address: SocketAddr, ca_file: Option<PathBuf>) -> Outcome {
-    let client = client(address, AMPLE, ca_file);
-    client.refresh(&Secret::new("key"), &Secret::new("token")).await
+async fn refresh_at(address: SocketAddr, ca_file: Option<PathBuf>) -> Outcome {
+    refresh(&client(format!("https://{address}"), AMPLE, ca_file)).await
 }
 
+/// What is said of a call that never left.
+#[track_caller]
+pub(super) fn unsent(outcome: Outcome) -> String {
+    let trouble = trouble(outcome);
+    assert_eq!(trouble.reach, Reach::Unsent, "{}", trouble.reason);
+    trouble.reason
+}
+
+#[track_caller]
 fn assert_unsent(outcome: Outcome, begin: &str, end: &str) {
-    let Outcome::Trouble(trouble) = outcome else {
-        panic!("no trouble but {outcome:?}");
-    };
-    let reason = trouble.reason;
+    let reason = unsent(outcome);
     assert!(reason.starts_with(begin) && reason.ends_with(end), "{reason:?} is not {begin:?} … {end:?}");
-    assert_eq!(trouble.reach, Reach::Unsent);
 }
 
 #[tokio::test]
 async fn a_certificate_of_the_authority_in_ca_file_is_believed() {
     let authority = Authority::new("ours");
     let address = authority.server(HERE, (2000, 4000));
-    let outcome = refresh(address, Some(authority.ca_file(""))).await;
+    let outcome = refresh_at(address, Some(authority.ca_file(""))).await;
     assert!(matches!(outcome, Outcome::Granted(_)), "{outcome:?}");
 }
 
@@ -142,14 +125,14 @@ async fn every_authority_in_ca_file_is_believed() {
     let authority = Authority::new("ours");
     let address = authority.server(HERE, (2000, 4000));
     let ca_file = authority.ca_file(&Authority::new("another").certificate.pem());
-    let outcome = refresh(address, Some(ca_file)).await;
+    let outcome = refresh_at(address, Some(ca_file)).await;
     assert!(matches!(outcome, Outcome::Granted(_)), "{outcome:?}");
 }
 
 #[tokio::test]
 async fn a_certificate_of_an_unknown_authority_is_not_believed() {
     let address = Authority::new("ours").server(HERE, (2000, 4000));
-    let outcome = refresh(address, Some(Authority::new("another").ca_file(""))).await;
+    let outcome = refresh_at(address, Some(Authority::new("another").ca_file(""))).await;
     let begin = format!("no TLS with {address}: its certificate was issued by nobody this machine trusts");
     assert_unsent(outcome, &begin, "ca-file");
 }
@@ -158,7 +141,7 @@ async fn a_certificate_of_an_unknown_authority_is_not_believed() {
 async fn a_certificate_for_another_host_names_both() {
     let authority = Authority::new("ours");
     let address = authority.server("other.example", (2000, 4000));
-    let outcome = refresh(address, Some(authority.ca_file(""))).await;
+    let outcome = refresh_at(address, Some(authority.ca_file(""))).await;
     let begin = format!("no TLS with {address}: its certificate is not for 127.0.0.1 but for ");
     assert_unsent(outcome, &begin, "other.example");
 }
@@ -171,7 +154,7 @@ async fn a_certificate_of_the_future_or_the_past_makes_one_look_at_the_clock() {
         ((1999, 2001), "was valid until 2001-01-01 00:00 UTC, and here it is 20"),
     ] {
         let address = authority.server(HERE, years);
-        let outcome = refresh(address, Some(authority.ca_file(""))).await;
+        let outcome = refresh_at(address, Some(authority.ca_file(""))).await;
         let begin = format!("no TLS with {address}: its certificate {words}");
         assert_unsent(outcome, &begin, " UTC: this machine's clock may be wrong");
     }
@@ -180,7 +163,7 @@ async fn a_certificate_of_the_future_or_the_past_makes_one_look_at_the_clock() {
 #[tokio::test]
 async fn a_handshake_that_breaks_off_is_unsent() {
     let address = serve(drop);
-    let outcome = refresh(address, Some(Authority::new("another").ca_file(""))).await;
+    let outcome = refresh_at(address, Some(Authority::new("another").ca_file(""))).await;
     assert_unsent(outcome, &format!("no TLS with {address}: "), "");
 }
 
@@ -192,7 +175,7 @@ async fn after_an_answer_the_server_gets_a_tls_farewell() {
         grant(connection);
         let _ = tell.send(connection.read(&mut [0]).map_err(|error| error.kind()));
     });
-    let outcome = refresh(address, Some(authority.ca_file(""))).await;
+    let outcome = refresh_at(address, Some(authority.ca_file(""))).await;
     assert!(matches!(outcome, Outcome::Granted(_)), "{outcome:?}");
     assert_eq!(heard.recv_timeout(AMPLE), Ok(Ok(0)));
 }
@@ -205,10 +188,7 @@ async fn a_connection_that_ends_without_a_tls_farewell_is_broken() {
         let _ = connection.write_all(b"HTTP/1.1 200 OK\r\n\r\n{\"access_token\": \"e");
         let _ = connection.sock.shutdown(Shutdown::Both);
     });
-    let outcome = refresh(address, Some(ca_file)).await;
-    let Outcome::Trouble(trouble) = outcome else {
-        panic!("no trouble but {outcome:?}");
-    };
+    let trouble = trouble(refresh_at(address, Some(ca_file)).await);
     assert_eq!(trouble.reason, "127.0.0.1 answered with half a body: the connection was closed");
     assert_eq!(trouble.reach, Reach::Broken);
 }
@@ -219,7 +199,7 @@ async fn a_server_without_tls_gets_no_request() {
         let _ = connection.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n");
         let _ = connection.read_to_end(&mut Vec::new());
     });
-    let outcome = refresh(address, Some(Authority::new("another").ca_file(""))).await;
+    let outcome = refresh_at(address, Some(Authority::new("another").ca_file(""))).await;
     assert_unsent(outcome, &format!("no TLS with {address}: "), "");
 }
 
@@ -230,8 +210,8 @@ async fn a_handshake_without_end_is_unsent_at_the_timeout() {
     });
     let authority = Authority::new("ours");
     let ca_file = Some(authority.ca_file(""));
-    let client = client(address, Duration::from_millis(500), ca_file);
-    let outcome = client.refresh(&Secret::new("key"), &Secret::new("token")).await;
+    let client = client(format!("https://{address}"), Duration::from_millis(500), ca_file);
+    let outcome = refresh(&client).await;
     assert_unsent(outcome, &format!("no connection to {address} within 0.5 s"), "");
 }
 
@@ -240,9 +220,9 @@ async fn a_ca_file_that_is_gone_later_is_trouble_that_names_it() {
     let authority = Authority::new("ours");
     let address = authority.server(HERE, (2000, 4000));
     let ca_file = authority.ca_file("");
-    let client = client(address, AMPLE, Some(ca_file.clone()));
+    let client = client(format!("https://{address}"), AMPLE, Some(ca_file.clone()));
     std::fs::remove_file(&ca_file).expect("removed");
-    let outcome = client.refresh(&Secret::new("key"), &Secret::new("token")).await;
+    let outcome = refresh(&client).await;
     let words = format!("ca-file {}: no such file or directory", ca_file.display());
     assert_unsent(outcome, &words, "");
 }
@@ -298,7 +278,7 @@ async fn nothing_older_than_tls_1_2_is_offered() {
         let length = connection.read(&mut hello).unwrap_or_default();
         let _ = tell.send(hello[..length].to_vec());
     });
-    refresh(address, None).await;
+    refresh_at(address, None).await;
     let hello = heard.recv_timeout(AMPLE).expect("it says hello");
     assert_eq!(offered_versions(&hello), Some(vec![0x0304, 0x0303]), "TLS 1.3 and 1.2");
 }
@@ -318,7 +298,7 @@ async fn a_server_that_answers_with_tls_1_1_gets_no_request() {
         let _ = connection.read_to_end(&mut rest);
         let _ = tell.send(rest);
     });
-    let outcome = refresh(address, None).await;
+    let outcome = refresh_at(address, None).await;
     assert_unsent(outcome, &format!("no TLS with {address}: "), "");
     let rest = heard.recv_timeout(AMPLE).expect("it hangs up");
     assert_eq!(rest.first(), Some(&21), "an alert, and nothing else: {rest:?}");
