@@ -2,6 +2,8 @@
 //! it, its client and its children have said, and through what the kernel tells of them.
 
 mod harness;
+#[path = "leaks/journal.rs"]
+mod journal;
 #[path = "leaks/life.rs"]
 mod life;
 #[allow(dead_code, reason = "each test file uses what it needs of it")]
@@ -10,14 +12,10 @@ mod listener;
 #[path = "leaks/search.rs"]
 mod search;
 
-use std::io;
-use std::os::unix::net::UnixDatagram;
 use std::os::unix::process::ExitStatusExt;
 use std::panic;
 use std::process::Command;
 use std::rc::Rc;
-use std::sync::{Arc, Mutex};
-use std::thread;
 use std::time::Duration;
 
 use ecobee_tokend::keeper::{
@@ -26,63 +24,25 @@ use ecobee_tokend::keeper::{
 };
 use ecobee_tokend::secret::Secret;
 use harness::{Daemon, Stage, skipped};
-use life::Life;
+use journal::Journal;
+use life::{Life, Log};
 
 #[test]
 fn a_life_logged_as_text_leaks_nothing() {
-    Life::begin(|stage, config| {
-        Daemon::launch_with(&[], config, stage.folder.path(), &stage.socket(), |command| {
-            command.env("RUST_LOG", "trace").args(["--log-format", "text"]);
-        })
-    })
-    .live();
+    Life::begin(Log::Text).live();
 }
 
 #[test]
 fn a_life_logged_as_json_leaks_nothing() {
-    Life::begin(|stage, config| {
-        Daemon::launch_with(&[], config, stage.folder.path(), &stage.socket(), |command| {
-            command.env("RUST_LOG", "trace").args(["--log-format", "json"]);
-        })
-    })
-    .live();
+    Life::begin(Log::Json).live();
 }
 
-/// A journal of our own, for a daemon in a view of the file system of its own.
 #[test]
 fn a_life_logged_to_the_journal_leaks_nothing() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let socket = UnixDatagram::bind(folder.path().join("socket")).expect("it binds");
-    let script =
-        "mkdir -p /run/systemd/journal && mount --bind \"$0\" /run/systemd/journal || exit 99; exec \"$@\"";
-    let around = ["unshare", "-m", "sh", "-c", script, folder.path().to_str().expect("a plain path")];
-    let possible = Command::new(around[0]).args(&around[1..]).arg("true").status();
-    if !possible.is_ok_and(|status| status.success()) {
-        skipped("this user cannot make a mount namespace for a journal of its own");
-        return;
+    match Journal::open() {
+        Some(journal) => Life::begin(Log::Journal(journal)).live(),
+        None => skipped("this user cannot make a mount namespace for a journal of its own"),
     }
-    let told = Arc::new(Mutex::new(Vec::new()));
-    let sink = Arc::clone(&told);
-    socket.set_read_timeout(Some(Duration::from_millis(100))).expect("a timeout");
-    let mut life = Life::begin(|stage, config| {
-        Daemon::launch_with(&around, config, stage.folder.path(), &stage.socket(), |command| {
-            command.env("RUST_LOG", "trace").args(["--log-format", "journal"]);
-        })
-    });
-    let over = life.over();
-    let reading = thread::spawn(move || {
-        let mut buffer = vec![0; 1 << 17];
-        loop {
-            match socket.recv(&mut buffer) {
-                Ok(length) => sink.lock().expect("no panic").extend_from_slice(&buffer[..length]),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock && !over.load() => {}
-                Err(_) => return,
-            }
-        }
-    });
-    life.also_search("journal", told);
-    life.live();
-    reading.join().expect("the reader ends");
 }
 
 /// `core_dumped` is the kernel's own word, wherever a core would have gone.

@@ -7,7 +7,6 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -16,6 +15,7 @@ use ecobee_simulator::{Endpoint, Grant, Mood, Options, Pin, Rotation, Simulator,
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
 use crate::harness::{Daemon, KEY, PATIENCE, Stage, quick};
+use crate::journal::Journal;
 use crate::listener::Listener;
 use crate::search::Search;
 
@@ -28,13 +28,21 @@ const MISPLACED: &str = "Qm7kXw2LdT9vRb4NcY6hJp3ZsG8fKe5A";
 /// Where secrets belong: found there, they show that the search finds.
 const BELONGS: &str = "+ ";
 
-/// Whether the daemon has ended.
-#[derive(Clone, Default)]
-pub(crate) struct Over(Arc<AtomicBool>);
+/// Where the daemon logs everything that it can say.
+pub(crate) enum Log {
+    Text,
+    Json,
+    Journal(Journal),
+}
 
-impl Over {
-    pub(crate) fn load(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
+impl Log {
+    /// The words that the daemon runs within, and the format that it is told.
+    fn words(&self) -> (Vec<&str>, &str) {
+        match self {
+            Self::Text => (Vec::new(), "text"),
+            Self::Json => (Vec::new(), "json"),
+            Self::Journal(journal) => (journal.around(), "journal"),
+        }
     }
 }
 
@@ -44,13 +52,12 @@ pub(crate) struct Life {
     daemon: Daemon,
     listener: Listener,
     search: Search,
-    over: Over,
-    told: Vec<(String, Arc<Mutex<Vec<u8>>>)>,
+    log: Log,
     events: Arc<Mutex<Vec<u8>>>,
 }
 
 impl Life {
-    pub(crate) fn begin(launch: impl FnOnce(&Stage, &Path) -> Daemon) -> Self {
+    pub(crate) fn begin(log: Log) -> Self {
         let listener = Listener::open(&["404 Not Found", "404 Not Found", "404 Not Found", "404 Not Found"]);
         let options = Options { rotation: Rotation::Reuse, ..quick(Duration::from_secs(4)) };
         let stage = Stage::new(options);
@@ -76,27 +83,12 @@ impl Life {
             Mood::error("invalid_scope").with_description(key_in_words).on(Endpoint::Authorize).once(),
         );
         let config = stage.config();
-        let daemon = launch(&stage, &config);
+        let (around, format) = log.words();
+        let daemon = Daemon::launch_with(&around, &config, &folder, &stage.socket(), |command| {
+            command.env("RUST_LOG", "trace").args(["--log-format", format]);
+        });
         daemon.notified.wait_for("READY=1", |line| line == "READY=1");
-        Self {
-            stage,
-            config,
-            daemon,
-            listener,
-            search: Search::default(),
-            over: Over::default(),
-            told: Vec::new(),
-            events: Arc::default(),
-        }
-    }
-
-    pub(crate) fn over(&self) -> Over {
-        self.over.clone()
-    }
-
-    /// What somebody else hears meanwhile.
-    pub(crate) fn also_search(&mut self, place: &str, told: Arc<Mutex<Vec<u8>>>) {
-        self.told.push((place.to_owned(), told));
+        Self { stage, config, daemon, listener, search: Search::default(), log, events: Arc::default() }
     }
 
     pub(crate) fn live(mut self) {
@@ -408,7 +400,6 @@ impl Life {
         let notified = self.daemon.notified.clone();
         let (status, log) = self.daemon.ended();
         assert!(status.success(), "{status}");
-        self.over.0.store(true, Ordering::Relaxed);
         self.search.add("daemon: log", log.join("\n"));
         self.search.add("STATUS= and the like", notified.all().join("\n"));
         self.search.add("/events", &*self.events.lock().expect("no panic"));
@@ -416,10 +407,8 @@ impl Life {
             "command: environ, cmdline, stdin",
             fs::read(self.stage.folder.path().join("told")).expect("told"),
         );
-        for (place, told) in &self.told {
-            // The reader has its last words within its own patience.
-            thread::park_timeout(Duration::from_millis(300));
-            self.search.add(place, &*told.lock().expect("no panic"));
+        if let Log::Journal(journal) = self.log {
+            self.search.add("journal", journal.end());
         }
         for entry in fs::read_dir(self.stage.state()).expect("it is ours").filter_map(Result::ok) {
             let mode = entry.metadata().expect("it is there").permissions().mode() & 0o7777;
