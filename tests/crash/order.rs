@@ -73,6 +73,17 @@ impl Save<'_> {
         let bytes: Vec<u8> = self.written.iter().flat_map(|call| call.strings().concat()).collect();
         String::from_utf8_lossy(&bytes).contains(text)
     }
+
+    /// Whatever was told, the disk had it first.
+    #[track_caller]
+    fn comes_before(&self, told: &Call, what: &str) {
+        assert!(
+            self.folder_synced.ended < told.began,
+            "{what} was told in line {} of the trace and safe in line {} only",
+            told.began + 1,
+            self.folder_synced.ended + 1
+        );
+    }
 }
 
 /// Each rename onto the account's file, with the steps around it.
@@ -140,13 +151,7 @@ fn what_is_shown_lies_safely_on_the_disk_before() {
     }
     for (what, text) in [("the PIN", &pin), ("the first token", &first), ("the second token", &second)] {
         let save = saves.iter().find(|save| save.holds(text)).expect("it was saved");
-        let shown = first_sent(&calls, &saves, text);
-        assert!(
-            save.folder_synced.ended < shown.began,
-            "{what} was shown in line {} of the trace and safe in line {} only",
-            shown.began + 1,
-            save.folder_synced.ended + 1
-        );
+        save.comes_before(first_sent(&calls, &saves, text), what);
     }
 }
 
@@ -156,14 +161,8 @@ fn before_a_refresh_is_sent_the_disk_says_so() {
     let saves = saves(&stage, &calls);
 
     let marked = saves.iter().find(|save| save.holds("\"refresh_sent\": true")).expect("the store is marked");
-    let sent = first_sent(&calls, &saves, "grant_type=refresh_token");
 
-    assert!(
-        marked.folder_synced.ended < sent.began,
-        "the refresh went out in line {} of the trace, the mark was safe in line {} only",
-        sent.began + 1,
-        marked.folder_synced.ended + 1
-    );
+    marked.comes_before(first_sent(&calls, &saves, "grant_type=refresh_token"), "the refresh");
 }
 
 #[test]
