@@ -1,9 +1,13 @@
-//! The real daemon under torture: killed at any moment, on failing disks, on a bad line.
+//! The real daemon under torture: killed at any moment, on failing disks, with broken files, on a bad line.
+//!
+//! More of it: `cargo run --release --example torture -- --kills 500`.
 
 mod harness;
 
 #[path = "torture/back_off.rs"]
 mod back_off;
+#[path = "torture/broken.rs"]
+mod broken;
 #[path = "torture/dice.rs"]
 mod dice;
 #[path = "torture/disks.rs"]
@@ -21,10 +25,15 @@ mod season;
 #[path = "torture/storms.rs"]
 mod storms;
 
+/// Another each time, unless somebody wants one again.
+fn seed() -> u64 {
+    let wanted = std::env::var("TORTURE_SEED").ok();
+    wanted.map_or_else(|| fastrand::u64(..), |seed| seed.parse().expect("TORTURE_SEED is a number"))
+}
+
 #[test]
 fn thirty_kills_lose_nothing_that_could_have_been_saved() {
-    let seed = std::env::var("TORTURE_SEED").ok().and_then(|seed| seed.parse().ok());
-    let seed = seed.unwrap_or_else(|| fastrand::u64(..));
+    let seed = seed();
     let outcome = kills::torture(seed, 30);
     println!("{outcome}");
     assert_eq!(outcome.total(), 30);

@@ -3,13 +3,14 @@
 //! `cargo run --example demo` runs until Ctrl-C; with `-- --once` it asks for the token itself, waits for one
 //! renewal and ends. Nothing outside a temporary folder is touched, nothing outside this machine is asked.
 
+mod build;
 #[path = "../harness/http.rs"]
 #[allow(dead_code, reason = "the demo needs less of it than the tests do")]
 mod http;
 
 use std::error::Error;
 use std::io::{BufRead, BufReader, IsTerminal};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, ExitCode, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -56,7 +57,7 @@ fn main() -> ExitCode {
 }
 
 fn demo(once: bool, interrupted: &Arc<AtomicBool>) -> Result<(), Failure> {
-    let binary = build_daemon()?;
+    let binary = build::daemon()?;
     for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
         signal_hook::flag::register(signal, Arc::clone(interrupted))?;
     }
@@ -134,23 +135,6 @@ fn demo(once: bool, interrupted: &Arc<AtomicBool>) -> Result<(), Failure> {
     daemon.stop()?;
     println!("The demo is over; its folder is gone.");
     Ok(())
-}
-
-/// Builds the daemon with the cargo that runs this demo, as fast or as small as the demo itself.
-fn build_daemon() -> Result<PathBuf, Failure> {
-    let cargo = std::env::var_os("CARGO").ok_or("run the demo with: cargo run --example demo")?;
-    let demo = std::env::current_exe()?;
-    let folder = demo.parent().and_then(Path::parent).ok_or("the demo is not where cargo puts it")?;
-    let mut build = Command::new(cargo);
-    build.args(["build", "--quiet", "--bin", "ecobee-tokend", "--manifest-path"]);
-    build.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml"));
-    if folder.ends_with("release") {
-        build.arg("--release");
-    }
-    if !build.status()?.success() {
-        return Err("the daemon could not be built".into());
-    }
-    Ok(folder.join("ecobee-tokend"))
 }
 
 struct Daemon(Child);

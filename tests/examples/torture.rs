@@ -6,6 +6,7 @@
 
 #[path = "../torture/back_off.rs"]
 mod back_off;
+mod build;
 #[path = "../torture/dice.rs"]
 mod dice;
 #[path = "../torture/evidence.rs"]
@@ -19,9 +20,7 @@ mod lane;
 #[path = "../torture/season.rs"]
 mod season;
 
-use std::error::Error;
-use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode};
+use std::process::ExitCode;
 use std::time::Duration;
 
 const USAGE: &str =
@@ -42,7 +41,7 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    match build_daemon() {
+    match build::daemon() {
         Ok(binary) => harness::use_binary(binary),
         Err(error) => {
             eprintln!("torture: {error}");
@@ -73,21 +72,4 @@ impl Wish {
         }
         Ok(wish)
     }
-}
-
-/// Builds the daemon with the cargo that runs this, as fast or as small as this itself.
-fn build_daemon() -> Result<PathBuf, Box<dyn Error>> {
-    let cargo = std::env::var_os("CARGO").ok_or("run it with: cargo run --example torture")?;
-    let this = std::env::current_exe()?;
-    let folder = this.parent().and_then(Path::parent).ok_or("this program is not where cargo puts it")?;
-    let mut build = Command::new(cargo);
-    build.args(["build", "--quiet", "--bin", "ecobee-tokend", "--manifest-path"]);
-    build.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml"));
-    if folder.ends_with("release") {
-        build.arg("--release");
-    }
-    if !build.status()?.success() {
-        return Err("the daemon could not be built".into());
-    }
-    Ok(folder.join("ecobee-tokend"))
 }

@@ -237,8 +237,7 @@ fn a_handshake_that_never_goes_on() {
 
 #[test]
 fn forty_seconds_of_changing_weather() {
-    let seed = std::env::var("TORTURE_SEED").ok().and_then(|seed| seed.parse().ok());
-    let told = season(seed.unwrap_or_else(|| fastrand::u64(..)), Duration::from_secs(40));
+    let told = season(super::seed(), Duration::from_secs(40));
     println!("{told}");
     let Season { answers, refreshes, faults, .. } = &told;
     assert!(*answers > 100 && *refreshes > 1, "that was no season: {told}");
