@@ -10,7 +10,7 @@ use std::time::Duration;
 /// How the simulated ecobee behaves when it is in no particular mood.
 ///
 /// All but [`listen`](Self::listen) and [`tls`](Self::tls) can be changed while it runs.
-/// Their JSON names are those of `GET /_control/options`: durations carry `_ms`.
+/// Their JSON names are those of `POST /_control/options`: durations carry `_ms`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Options {

@@ -269,3 +269,18 @@ fn every_route_of_the_list_exists_and_is_in_the_readme() {
         assert!(readme.contains(&format!("`{method} {path}`")), "{method} {path}");
     }
 }
+
+#[test]
+fn every_option_is_in_the_readme() {
+    let ecobee = start(quick());
+    let options = client(&ecobee).control("options", "").json();
+    let readme = include_str!("../README.md");
+    let names = |object: &Value| object.as_object().expect("an object").keys().cloned().collect::<Vec<_>>();
+    let told = |option: &str| readme.lines().find(|line| line.starts_with(&format!("| `{option}` |")));
+    for option in names(&options) {
+        assert!(told(&option).is_some(), "{option}");
+    }
+    for member in names(&options["raw"]) {
+        assert!(told("raw").is_some_and(|line| line.contains(&format!("`{member}`"))), "raw.{member}");
+    }
+}

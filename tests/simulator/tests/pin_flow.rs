@@ -85,8 +85,7 @@ fn a_pin_that_is_denied_is_over() {
 fn a_code_works_once() {
     let ecobee = start(quick());
     let me = client(&ecobee);
-    let code = me.authorize().text("code");
-    ecobee.approve(Pin::Latest).expect("it is waiting");
+    let code = me.approved();
     Tokens::of(&me.poll(&code));
     assert_eq!(me.poll(&code).error(), (400, "invalid_grant".into()));
     assert_eq!(ecobee.truth().counters().grants, 1);
@@ -96,8 +95,7 @@ fn a_code_works_once() {
 fn a_code_works_only_for_the_key_that_asked() {
     let ecobee = start(quick());
     let me = client(&ecobee);
-    let code = me.authorize().text("code");
-    ecobee.approve(Pin::Latest).expect("it is waiting");
+    let code = me.approved();
     let thief = client::Client { key: "another", ..me };
     assert_eq!(thief.poll(&code).error(), (400, "invalid_grant".into()));
     Tokens::of(&me.poll(&code));
@@ -185,8 +183,7 @@ fn a_jwt_can_be_seven_kilobytes_long() {
 fn an_access_token_is_opaque_when_no_jwt_was_asked_for() {
     let ecobee = start(quick());
     let me = client(&ecobee);
-    let code = me.authorize().text("code");
-    ecobee.approve(Pin::Latest).expect("it is waiting");
+    let code = me.approved();
     let target = format!("/token?grant_type=ecobeePin&code={code}&client_id={KEY}");
     let tokens = Tokens::of(&me.post(&target));
     assert_eq!(tokens.access.len(), 32);
@@ -197,8 +194,7 @@ fn an_access_token_is_opaque_when_no_jwt_was_asked_for() {
 fn access_tokens_can_be_jwts_whatever_was_asked_for() {
     let ecobee = start(Options { token_form: TokenForm::Jwt, ..quick() });
     let me = client(&ecobee);
-    let code = me.authorize().text("code");
-    ecobee.approve(Pin::Latest).expect("it is waiting");
+    let code = me.approved();
     let target = format!("/token?grant_type=ecobeePin&code={code}&client_id={KEY}");
     assert!(Tokens::of(&me.post(&target)).access.contains('.'));
 }

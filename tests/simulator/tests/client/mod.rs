@@ -119,11 +119,16 @@ impl Client<'_> {
         exchange(self.ecobee, &request).expect("an answer")
     }
 
-    /// The whole PIN flow, the person being quick.
-    pub(crate) fn log_in(self) -> Tokens {
+    /// A code whose PIN has been entered.
+    pub(crate) fn approved(self) -> String {
         let code = self.authorize().text("code");
         self.ecobee.approve(Pin::LatestOf(self.key.to_owned())).expect("the PIN is waiting");
-        Tokens::of(&self.poll(&code))
+        code
+    }
+
+    /// The whole PIN flow, the person being quick.
+    pub(crate) fn log_in(self) -> Tokens {
+        Tokens::of(&self.poll(&self.approved()))
     }
 
     pub(crate) fn get(self, target: &str) -> Answer {
