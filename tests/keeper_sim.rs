@@ -27,6 +27,8 @@ mod min_ttl;
 mod pin;
 #[path = "keeper_sim/polls.rs"]
 mod polls;
+#[path = "keeper_sim/previous.rs"]
+mod previous;
 #[path = "keeper_sim/promises.rs"]
 mod promises;
 #[path = "keeper_sim/refusals.rs"]

@@ -4,6 +4,8 @@
 
 mod harness;
 
+#[path = "torture/asking.rs"]
+mod asking;
 #[path = "torture/back_off.rs"]
 mod back_off;
 #[path = "torture/broken.rs"]

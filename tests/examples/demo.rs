@@ -14,7 +14,6 @@ use std::path::Path;
 use std::process::{Child, Command, ExitCode, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -194,32 +193,22 @@ fn wait<T>(interrupted: &AtomicBool, what: &str, mut look: impl FnMut() -> Optio
     }
 }
 
+/// Until somebody presses Enter, where there is somebody, or until so much time has passed.
 fn wait_for_enter(interrupted: &AtomicBool, at_most: Duration, once: bool) -> Result<(), Failure> {
-    let (pressed, enter) = channel();
+    let pressed = Arc::new(AtomicBool::new(false));
     if !once && std::io::stdin().is_terminal() {
+        let pressed = Arc::clone(&pressed);
         thread::spawn(move || {
-            let mut line = String::new();
-            if std::io::stdin().read_line(&mut line).is_ok() {
-                let _ = pressed.send(());
-            }
+            let read = std::io::stdin().read_line(&mut String::new());
+            pressed.store(read.is_ok(), Ordering::Relaxed);
         });
-        return until_pressed(interrupted, at_most, &enter);
     }
-    // The sender is kept, so that only time ends the wait.
-    let waited = until_pressed(interrupted, at_most, &enter);
-    drop(pressed);
-    waited
-}
-
-fn until_pressed(interrupted: &AtomicBool, at_most: Duration, enter: &Receiver<()>) -> Result<(), Failure> {
     let deadline = Instant::now() + at_most;
-    while Instant::now() < deadline {
-        if enter.recv_timeout(Duration::from_millis(100)).is_ok() {
-            break;
-        }
+    while Instant::now() < deadline && !pressed.load(Ordering::Relaxed) {
         if interrupted.load(Ordering::Relaxed) {
             return Err("interrupted".into());
         }
+        thread::park_timeout(Duration::from_millis(100));
     }
     Ok(())
 }

@@ -4,6 +4,8 @@
 //! if anything was lost that could have been saved, or a dead token was served. The same seed throws the same dice;
 //! what the machine makes of them in time is its own affair.
 
+#[path = "../torture/asking.rs"]
+mod asking;
 #[path = "../torture/back_off.rs"]
 mod back_off;
 mod build;

@@ -1,5 +1,6 @@
 //! What a killed daemon left behind, and what the simulator knows of it.
 
+use std::fmt;
 use std::fs;
 use std::path::Path;
 use std::time::Duration;
@@ -66,6 +67,14 @@ impl Left {
     /// Whether ecobee would still take a refresh token that lies here.
     pub(crate) fn holds_a_living_grant(&self, truth: &Truth) -> bool {
         self.refresh.iter().any(|token| truth.refresh_token_is_alive(token))
+    }
+}
+
+impl fmt::Display for Left {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { access, refresh, pin, marked } = self;
+        let access = if access.is_some() { "an" } else { "no" };
+        write!(f, "{access} access token, {} refresh token(s), PIN {pin:?}, marked: {marked}", refresh.len())
     }
 }
 
@@ -157,4 +166,15 @@ pub(crate) fn last_grant(calls: &[Call]) -> Option<&Call> {
 /// had so little time left that the answer may not have reached the disk.
 pub(crate) fn came_too_late(call: &Call, orphans: &[u64], killed_at: Duration) -> bool {
     orphans.contains(&call.id) || call.answered_at.is_none_or(|at| killed_at < at + SAVE_PATIENCE)
+}
+
+/// The last of these calls, for whoever has to find out what happened.
+pub(crate) fn the_last(calls: &[Call]) -> String {
+    let last = calls.len().saturating_sub(5);
+    let told = calls[last..].iter().map(|call| {
+        let Call { id, kind, arrived_at, answered_at, committed, .. } = call;
+        let answer = call.answer.as_str();
+        format!("{id} {kind:?} {arrived_at:?}..{answered_at:?} {answer} committed={committed}")
+    });
+    told.collect::<Vec<_>>().join("; ")
 }

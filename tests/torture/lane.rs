@@ -1,8 +1,6 @@
 //! One daemon's many lives, one after another, beside a simulator of its own.
 
 use std::fs;
-use std::io;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -10,10 +8,11 @@ use ecobee_simulator::{Call, CallKind, Endpoint, Mood, Options, Pin, PinState, R
 use ecobee_tokend::secret::SecretBytes;
 use serde_json::Value;
 
+use super::asking::Asking;
 use super::dice::{Dice, pass};
-use super::evidence::{Left, Served, came_too_late, last_grant, why_dead, why_unsaved};
+use super::evidence::{Left, Served, came_too_late, last_grant, the_last, why_dead, why_unsaved};
 use super::kills::{Forgiveness, Tally};
-use crate::harness::http::{Connection, Response};
+use crate::harness::http::Response;
 use crate::harness::{Daemon, KEY, PATIENCE, Stage};
 
 /// Short, so that planned refreshes come by; a whole number of seconds, as ecobee tells them.
@@ -217,8 +216,8 @@ impl Lane {
                 let told = format!(
                     "a grant was lost; the kill at {:?} left {}; the last calls: {}",
                     self.killed_at,
-                    self.describe_left(),
-                    self.describe_calls()
+                    self.left,
+                    the_last(&self.stage.simulator.calls())
                 );
                 return self.fault(&told);
             }
@@ -459,66 +458,9 @@ impl Lane {
         let told = format!("lane {}, kill {}: {what}", self.number, self.tally.kills);
         self.tally.unexplained.push(told);
     }
-
-    fn describe_left(&self) -> String {
-        let Left { access, refresh, pin, marked } = &self.left;
-        format!(
-            "access {}, {} refresh token(s), PIN {pin:?}, marked: {marked}",
-            access.is_some(),
-            refresh.len()
-        )
-    }
-
-    fn describe_calls(&self) -> String {
-        let calls = self.stage.simulator.calls();
-        let last = calls.len().saturating_sub(5);
-        let told = calls[last..].iter().map(|call| {
-            format!(
-                "{} {:?} {:?}..{:?} {} committed={}",
-                call.id,
-                call.kind,
-                call.arrived_at,
-                call.answered_at,
-                call.answer.as_str(),
-                call.committed
-            )
-        });
-        told.collect::<Vec<_>>().join("; ")
-    }
 }
 
 fn can_be_used(truth: &Truth, shown: &str) -> bool {
     let usable = |state| matches!(state, PinState::Waiting | PinState::Approved);
     truth.pins().iter().any(|pin| pin.pin == shown && usable(pin.state))
-}
-
-/// A request whose answer is waited for elsewhere, so that the kill can come at any moment.
-struct Asking {
-    answer: Receiver<io::Result<Response>>,
-    asked_at: Duration,
-}
-
-impl Asking {
-    fn begin(daemon: &Daemon, request: &str, asked_at: Duration) -> Self {
-        let (sender, answer) = channel();
-        let mut connection = Connection::open(&daemon.socket).expect("the daemon listens");
-        connection.send(request, None, "").expect("the daemon reads");
-        thread::spawn(move || {
-            let _ = sender.send(connection.receive());
-        });
-        Self { answer, asked_at }
-    }
-
-    fn try_take(&self) -> Option<Response> {
-        self.answer.try_recv().ok().and_then(Result::ok)
-    }
-
-    fn take(self) -> io::Result<Response> {
-        match self.answer.recv_timeout(PATIENCE) {
-            Ok(answer) => answer,
-            Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {
-                Err(io::ErrorKind::TimedOut.into())
-            }
-        }
-    }
 }
