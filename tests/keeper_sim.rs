@@ -1,4 +1,5 @@
 //! The keeper in a pretend world: stories, one behaviour each, told by subject in the folder beside this file.
+//! What a story can do and see is in `tests/world/mod.rs`, what holds in all of them in `tests/world/laws.rs`.
 //!
 //! Names that begin with `rule_` tell of one of the rules that keep a grant alive:
 //!

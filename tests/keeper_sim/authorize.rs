@@ -4,7 +4,7 @@ use ecobee_tokend::keeper::{Answer, PinView, Problem, Reach, State};
 
 use crate::world::{DiskMishap, Errand, Mishap, Word, World, authorize, bare, json, ms, rejected, secs};
 
-/// Nor does any other call about PINs: not when the PIN ends meanwhile, and not for a client.
+/// Not when the PIN ends meanwhile, and not for a client.
 #[test]
 fn rule_9_no_request_for_a_pin_comes_sooner_than_ecobee_wishes() {
     let mut world = World::awaiting();

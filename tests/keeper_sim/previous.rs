@@ -13,7 +13,7 @@ fn shown(world: &World) -> Vec<String> {
     tokens
 }
 
-/// A world whose access token is dead, and whose next three refreshes are refused: enough to count the refresh token out.
+/// A world whose access token is dead and whose next three refreshes are refused, which counts its refresh token out.
 fn counting_out() -> World {
     let mut world = refusing(Rotation::Reuse, 0);
     world.suspend(secs(4000));

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-/// Numbers from a seed (`SplitMix64`: Steele, Lea and Flood, 2014), the same whatever version of whatever crate there is.
+/// Numbers from a seed (`SplitMix64`: Steele, Lea and Flood, 2014). Ours, so that no crate's next version throws others.
 #[derive(Clone, Debug)]
 pub(crate) struct Dice(u64);
 
