@@ -52,7 +52,7 @@ use world::{DAY, Errand, Mishap, Rotation, World, json, secs};
 
 #[test]
 fn a_new_account_asks_for_a_pin_and_shows_it() {
-    let mut world = World::started(|_| {});
+    let mut world = World::started();
     assert_eq!(world.state(), State::RequestingPin);
     assert_eq!(world.pin(), None);
 

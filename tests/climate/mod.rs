@@ -324,9 +324,8 @@ impl Life {
     }
 
     fn is_lawful(&self, seed: u64, year: u32) -> Result<(), Breach> {
-        let history = || self.world.history.to_string();
-        let breach = self.world.breach();
-        breach.map_or(Ok(()), |what| Err(Breach { seed, year, what: what.to_owned(), history: history() }))
+        let Some(what) = self.world.breach() else { return Ok(()) };
+        Err(Breach { seed, year, what: what.to_owned(), history: self.world.history.to_string() })
     }
 
     /// The daemon stops for good: nobody is left waiting.

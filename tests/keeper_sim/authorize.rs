@@ -55,7 +55,7 @@ fn authorize_is_allowed_once_in_thirty_seconds() {
 
 #[test]
 fn authorize_joins_the_request_that_is_in_flight() {
-    let mut world = World::started(|_| {});
+    let mut world = World::started();
     let pin = world.pin_later();
     assert_eq!(world.pin().map(|shown| shown.pin), Some(pin.pin));
     assert_eq!(world.calls(Errand::Authorize), 1);

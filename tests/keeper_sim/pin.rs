@@ -64,7 +64,7 @@ fn rule_10_a_pin_is_off_show_when_its_time_ends_though_no_poll_is_due() {
 /// A server whose PINs die at birth is asked at a measured pace.
 #[test]
 fn rule_9_pins_that_die_at_birth_make_no_hot_loop() {
-    let mut world = World::started(|world| {
+    let mut world = World::started_with(|world| {
         world.ecobee.pin_lifetime = ms(0);
         world.ecobee.interval = ms(0);
     });
@@ -76,7 +76,7 @@ fn rule_9_pins_that_die_at_birth_make_no_hot_loop() {
 
 #[test]
 fn a_request_for_a_pin_that_fails_is_made_again_with_growing_pauses() {
-    let mut world = World::started(|world| world.ecobee.outage(world.now + secs(3000), Mishap::Unsent));
+    let mut world = World::started_with(|world| world.ecobee.outage(world.now + secs(3000), Mishap::Unsent));
     world.run(secs(2990));
     assert_eq!(world.state(), State::RequestingPin);
     let asked = world.calls(Errand::Authorize);
@@ -103,7 +103,7 @@ fn the_problem_of_a_reader_shows_the_pin() {
 /// The poll that is in flight may still bring the grant.
 #[test]
 fn rule_10_a_pin_is_not_given_up_while_it_is_asked_about() {
-    let mut world = World::started(|world| {
+    let mut world = World::started_with(|world| {
         world.policy.retry_initial = secs(1);
         world.policy.retry_max = secs(1);
     });
@@ -170,7 +170,7 @@ fn a_pin_entered_just_before_a_long_suspend_brings_its_grant() {
 /// The next poll may be half a minute away, but whoever asks for the PIN can have it in a moment.
 #[test]
 fn while_a_pin_is_being_saved_whoever_asks_is_told_to_come_back_at_once() {
-    let mut world = World::started(|world| world.disk.takes = ms(1500));
+    let mut world = World::started_with(|world| world.disk.takes = ms(1500));
     world.run(world.ecobee.latency + ms(100));
     assert_eq!(world.pin(), None);
     let problem = world.problem(json());

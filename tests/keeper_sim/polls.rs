@@ -6,7 +6,7 @@ use crate::world::{Errand, Mishap, Word, World, authorize, ms, secs};
 
 #[test]
 fn rule_9_the_first_poll_comes_an_interval_after_the_pin_and_the_next_an_interval_later() {
-    let mut world = World::started(|_| {});
+    let mut world = World::started();
     world.run(secs(300));
     let issued_at = world.history.sent_at(Errand::Authorize)[0] + world.ecobee.latency;
     let polls = world.history.sent_at(Errand::Poll);
@@ -18,7 +18,7 @@ fn rule_9_the_first_poll_comes_an_interval_after_the_pin_and_the_next_an_interva
 
 #[test]
 fn rule_9_each_slow_down_makes_the_polls_five_seconds_slower_from_then_on() {
-    let mut world = World::started(|_| {});
+    let mut world = World::started();
     world.ecobee.next(Errand::Poll, Mishap::None);
     for _ in 0..2 {
         world.ecobee.next(Errand::Poll, Mishap::Says(Word::SlowDown));
@@ -54,7 +54,7 @@ fn a_pin_that_is_past_is_not_asked_about_for_ever_though_ecobee_only_says_slower
 
 #[test]
 fn polls_that_ecobee_wants_without_a_pause_come_a_second_apart_at_most() {
-    let mut world = World::started(|world| {
+    let mut world = World::started_with(|world| {
         world.ecobee.interval = ms(0);
         world.ecobee.latency = ms(2);
     });
@@ -64,7 +64,7 @@ fn polls_that_ecobee_wants_without_a_pause_come_a_second_apart_at_most() {
 
 #[test]
 fn rule_9_polls_that_fail_back_off_and_never_come_faster_than_the_interval() {
-    let mut world = World::started(|world| world.ecobee.pin_lifetime = secs(7200));
+    let mut world = World::started_with(|world| world.ecobee.pin_lifetime = secs(7200));
     world.run(secs(1));
     world.ecobee.outage(world.now + secs(7200), Mishap::LostBefore(Reach::Sent));
     world.run(secs(4000));
@@ -77,7 +77,7 @@ fn rule_9_polls_that_fail_back_off_and_never_come_faster_than_the_interval() {
 
 #[test]
 fn rule_9_no_poll_comes_sooner_than_ecobee_wishes() {
-    let mut world = World::started(|world| world.ecobee.pin_lifetime = secs(3600));
+    let mut world = World::started_with(|world| world.ecobee.pin_lifetime = secs(3600));
     world.ecobee.next(Errand::Poll, Mishap::Says(Word::TooMany(Some(secs(200)))));
     world.run(secs(400));
     let polls = world.history.sent_at(Errand::Poll);

@@ -114,7 +114,7 @@ fn rule_7_a_pin_outlives_a_restart_and_works() {
 
 #[test]
 fn rule_7_the_polls_go_on_at_their_pace() {
-    let mut world = World::started(|_| {});
+    let mut world = World::started();
     world.ecobee.next(Errand::Poll, Mishap::Says(Word::SlowDown));
     world.run(secs(40));
     world.crash();
@@ -178,7 +178,7 @@ fn a_suspend_while_requests_wait_answers_them() {
 
 #[test]
 fn a_crash_before_the_first_save_costs_the_pin_and_nothing_else() {
-    let mut world = World::started(|_| {});
+    let mut world = World::started();
     world.run(world.ecobee.latency + ms(5));
     world.crash();
     world.run(secs(1));

@@ -284,13 +284,13 @@ fn a_mark_is_taken_back_when_ecobee_finds_fault_with_the_request() {
 
 #[test]
 fn a_pin_is_shown_when_it_is_saved_or_after_two_seconds() {
-    let mut world = World::started(|world| world.disk.takes = ms(700));
+    let mut world = World::started_with(|world| world.disk.takes = ms(700));
     world.run(world.ecobee.latency + ms(699));
     assert_eq!(world.pin(), None);
     world.run(ms(1));
     assert!(world.pin().is_some());
 
-    let mut world = World::started(|world| world.disk.next(DiskMishap::Takes(secs(50))));
+    let mut world = World::started_with(|world| world.disk.next(DiskMishap::Takes(secs(50))));
     world.run(world.ecobee.latency + ms(1999));
     assert_eq!(world.pin(), None);
     world.run(ms(1));

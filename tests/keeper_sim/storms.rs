@@ -73,7 +73,7 @@ fn question(world: &mut World, dice: &mut Dice, last: &str) -> Question {
 
 fn storm(seed: u64, roughness: Roughness) {
     let mut dice = Dice::new(seed);
-    let mut world = World::started(|world| furnish(world, &mut dice, roughness));
+    let mut world = World::started_with(|world| furnish(world, &mut dice, roughness));
     let mut last = String::new();
     for _ in 0..EVENTS {
         let pause = match dice.below(10) {

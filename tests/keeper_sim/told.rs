@@ -77,7 +77,7 @@ fn people_hear_when_a_pin_is_needed_and_cannot_be_had() {
 
 #[test]
 fn a_first_start_that_gets_no_pin_is_told_after_five_minutes_and_then_the_pin() {
-    let mut world = World::started(|world| world.ecobee.outage(world.now + secs(4000), Mishap::Unsent));
+    let mut world = World::started_with(|world| world.ecobee.outage(world.now + secs(4000), Mishap::Unsent));
     let begun_at = world.now;
     world.run(secs(3000));
     let notices = world.history.notices();
@@ -112,7 +112,7 @@ fn a_failed_refresh_that_recovers_in_time_is_not_news() {
 fn what_nobody_could_hear_is_told_as_soon_as_somebody_can() {
     let heard = Policy::default();
     let unheard = Policy { audience: Audience::Absent, ..heard.clone() };
-    let mut world = World::started(|world| world.policy = unheard.clone());
+    let mut world = World::started_with(|world| world.policy = unheard.clone());
     world.run(secs(2 * DAY));
     assert_eq!(told(&world), [""; 0]);
     world.reload(heard.clone());
@@ -128,7 +128,7 @@ fn what_nobody_could_hear_is_told_as_soon_as_somebody_can() {
 
 #[test]
 fn of_a_pin_that_nobody_was_told_of_nobody_hears_the_end() {
-    let mut world = World::started(|world| world.policy.audience = Audience::Absent);
+    let mut world = World::started_with(|world| world.policy.audience = Audience::Absent);
     world.run(secs(10));
     world.enter_pin();
     world.run(secs(60));
@@ -139,7 +139,7 @@ fn of_a_pin_that_nobody_was_told_of_nobody_hears_the_end() {
 /// Nobody is reminded of a PIN past its time, and nothing wakes for it.
 #[test]
 fn rule_9_a_reminder_that_is_due_while_the_pin_is_past_its_time_makes_no_hot_loop() {
-    let mut world = World::started(|world| world.policy.remind_every = secs(600));
+    let mut world = World::started_with(|world| world.policy.remind_every = secs(600));
     world.run(secs(1));
     let told_at = world.history.notices()[0].0;
     world.ecobee.outage(told_at + secs(700), Mishap::Unsent);
@@ -170,7 +170,7 @@ fn rule_10_a_person_is_told_at_the_first_pin_then_every_day() {
 
 #[test]
 fn rule_10_the_reminders_are_a_setting() {
-    let mut world = World::started(|world| world.policy.remind_every = secs(3600));
+    let mut world = World::started_with(|world| world.policy.remind_every = secs(3600));
     world.run(secs(10 * 3600 + 100));
     assert_eq!(world.history.notices().len(), 11);
 }
@@ -190,7 +190,7 @@ fn people_are_told_of_the_pin_beside_a_grant_that_dies() {
 
 #[test]
 fn rule_7_people_are_not_told_again_of_the_same_pin() {
-    let mut world = World::started(|_| {});
+    let mut world = World::started();
     for _ in 0..10 {
         world.run(secs(40));
         world.crash();

@@ -140,7 +140,7 @@ fn a_wrong_request_is_said_though_other_trouble_came_first() {
 
 #[test]
 fn a_wrong_request_for_a_pin_is_said_too() {
-    let mut world = World::started(|world| {
+    let mut world = World::started_with(|world| {
         world.ecobee.outage(world.now + secs(2000), Mishap::Says(Word::Misconfigured));
     });
     world.run(secs(1900));

@@ -110,8 +110,13 @@ impl World {
         }
     }
 
-    /// A world that is furnished so, in which the daemon has just started.
-    pub(crate) fn started(furnish: impl FnOnce(&mut Self)) -> Self {
+    /// A world in which the daemon has just started for the first time.
+    pub(crate) fn started() -> Self {
+        Self::started_with(|_| {})
+    }
+
+    /// The same, furnished so.
+    pub(crate) fn started_with(furnish: impl FnOnce(&mut Self)) -> Self {
         let mut world = Self::new();
         furnish(&mut world);
         world.start();
@@ -120,7 +125,7 @@ impl World {
 
     /// A world in which a PIN has just been shown.
     pub(crate) fn awaiting() -> Self {
-        let mut world = Self::started(|_| {});
+        let mut world = Self::started();
         world.run(secs(1));
         assert_eq!(world.state(), State::AwaitingUser);
         world
@@ -138,7 +143,7 @@ impl World {
 
     /// The same, furnished so.
     pub(crate) fn authorized_with(furnish: impl FnOnce(&mut Self)) -> Self {
-        let mut world = Self::started(furnish);
+        let mut world = Self::started_with(furnish);
         world.enter_first_pin();
         world
     }
