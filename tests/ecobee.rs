@@ -11,6 +11,7 @@ use ecobee_tokend::dial::{Proxies, Roads};
 use ecobee_tokend::ecobee::{Client, Endpoint};
 use ecobee_tokend::keeper::{Outcome, Reach, Trouble};
 use ecobee_tokend::secret::Secret;
+use ecobee_tokend::url::BaseUrl;
 
 #[path = "ecobee/asked.rs"]
 mod asked;
@@ -105,11 +106,11 @@ fn json(status: &str, body: &str) -> String {
 
 fn client(url: &str, request_timeout: Duration) -> Client {
     let endpoint = Endpoint {
-        url: url.to_owned(),
+        url: BaseUrl::parse(url).expect("a good address"),
         request_timeout,
         roads: Roads::new(None, Proxies::none()).expect("no file to read"),
     };
-    Client::new(endpoint).expect("a good endpoint")
+    Client::new(endpoint)
 }
 
 async fn authorize(client: &Client) -> Outcome {

@@ -1,7 +1,5 @@
 //! What is asked, and whom nothing is asked.
 
-use ecobee_tokend::dial::{Proxies, Roads};
-use ecobee_tokend::ecobee::{Client, EcobeeError, Endpoint};
 use ecobee_tokend::keeper::Outcome;
 
 use super::{AMPLE, ENCODED, Ecobee, authorize, client, json, poll, refresh};
@@ -76,16 +74,4 @@ fn calls_can_be_made_from_spawned_tasks() {
     sendable(authorize(&client));
     sendable(poll(&client));
     sendable(refresh(&client));
-}
-
-#[test]
-fn plain_http_to_another_machine_is_refused() {
-    let endpoint = Endpoint {
-        url: "http://api.ecobee.com".to_owned(),
-        request_timeout: AMPLE,
-        roads: Roads::new(None, Proxies::none()).expect("no file to read"),
-    };
-    let refused = Client::new(endpoint).err().expect("refused");
-    assert!(matches!(&refused, EcobeeError::PlainHttp { host } if host == "api.ecobee.com"), "{refused}");
-    assert!(refused.to_string().contains("write https"), "{refused}");
 }

@@ -103,7 +103,7 @@ async fn a_redirect_is_not_followed() {
         let answer =
             format!("HTTP/1.1 {status}\r\nLocation: http://{there}/token\r\nContent-Length: 0\r\n\r\n");
         let client = Ecobee::says(answer).client();
-        assert_trouble(refresh(&client).await, Reach::Sent, "which is a redirect and not followed");
+        assert_trouble(refresh(&client).await, Reach::Sent, "with a redirect, which is not followed");
         let nobody = elsewhere.accept().expect_err("nobody came");
         assert_eq!(nobody.kind(), io::ErrorKind::WouldBlock);
     }

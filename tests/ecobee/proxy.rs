@@ -11,6 +11,7 @@ use std::time::Duration;
 use ecobee_tokend::dial::{Proxies, Roads};
 use ecobee_tokend::ecobee::{Client, Endpoint};
 use ecobee_tokend::keeper::{Outcome, Reach};
+use ecobee_tokend::url::BaseUrl;
 
 use super::tls::{Authority, HERE, unsent};
 use super::{AMPLE, BRIEF, ENCODED, KEY, TOKEN, read_head, refresh, serve, trouble};

@@ -10,6 +10,7 @@ use std::time::Duration;
 use ecobee_tokend::dial::{Proxies, Roads};
 use ecobee_tokend::ecobee::{Client, Endpoint};
 use ecobee_tokend::keeper::{Outcome, Reach};
+use ecobee_tokend::url::BaseUrl;
 use rcgen::{BasicConstraints, Certificate, CertificateParams, DnType, IsCa, Issuer, KeyPair, date_time_ymd};
 use rustls::pki_types::PrivateKeyDer;
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
@@ -89,13 +90,14 @@ fn grant(connection: &mut Connection) {
     let _ = write!(connection, "HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n{body}");
 }
 
-fn client(url: String, request_timeout: Duration, ca_file: Option<PathBuf>) -> Client {
+fn client(url: &str, request_timeout: Duration, ca_file: Option<PathBuf>) -> Client {
     let roads = Roads::new(ca_file, Proxies::none()).expect("a good file");
-    Client::new(Endpoint { url, request_timeout, roads }).expect("a good endpoint")
+    let url = BaseUrl::parse(url).expect("a good address");
+    Client::new(Endpoint { url, request_timeout, roads })
 }
 
 async fn refresh_at(address: SocketAddr, ca_file: Option<PathBuf>) -> Outcome {
-    refresh(&client(format!("https://{address}"), AMPLE, ca_file)).await
+    refresh(&client(&format!("https://{address}"), AMPLE, ca_file)).await
 }
 
 /// What is said of a call that never left.
@@ -210,7 +212,7 @@ async fn a_handshake_without_end_is_unsent_at_the_timeout() {
     });
     let authority = Authority::new("ours");
     let ca_file = Some(authority.ca_file(""));
-    let client = client(format!("https://{address}"), Duration::from_millis(500), ca_file);
+    let client = client(&format!("https://{address}"), Duration::from_millis(500), ca_file);
     let outcome = refresh(&client).await;
     assert_unsent(outcome, &format!("no connection to {address} within 0.5 s"), "");
 }
@@ -220,7 +222,7 @@ async fn a_ca_file_that_is_gone_later_is_trouble_that_names_it() {
     let authority = Authority::new("ours");
     let address = authority.server(HERE, (2000, 4000));
     let ca_file = authority.ca_file("");
-    let client = client(format!("https://{address}"), AMPLE, Some(ca_file.clone()));
+    let client = client(&format!("https://{address}"), AMPLE, Some(ca_file.clone()));
     std::fs::remove_file(&ca_file).expect("removed");
     let outcome = refresh(&client).await;
     let words = format!("ca-file {}: no such file or directory", ca_file.display());
