@@ -81,7 +81,7 @@ fn main() -> ExitCode {
     if let [flag, kind, socket, answer] = &words[..]
         && flag == "--yardstick"
     {
-        yardstick::serve(kind, Path::new(socket), Path::new(answer));
+        ecobee_yardstick::serve(kind, Path::new(socket), Path::new(answer));
     }
     let wish = match Wish::of(&words) {
         Ok(wish) => wish,

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use ecobee_simulator::{Grant, Options};
 use ecobee_tokend::clock::{self, Reading};
-use ecobee_tokend::keeper::{AccessToken, Record, StoredAccess, StoredGrant, Tidings};
+use ecobee_tokend::keeper::{AccessToken, Record, StoredAccess, StoredGrant, Tidings, Window};
 use ecobee_tokend::secret::Secret;
 use ecobee_tokend::store::{Fingerprint, Store};
 use serde_json::Value;
@@ -123,6 +123,8 @@ fn tokens_of(grant: &Grant) -> (&str, &str) {
 
 fn record(access: &str, refresh: &str, stored: Stored, lifetime: Duration) -> Record {
     let issued_at = clock::now();
+    // As a daemon would have planned it, so that the next one has nothing to write down at its start.
+    let window = Window::of(lifetime, AHEAD);
     let living = || StoredAccess {
         token: Rc::new(AccessToken {
             token: Secret::new(access),
@@ -131,7 +133,7 @@ fn record(access: &str, refresh: &str, stored: Stored, lifetime: Duration) -> Re
         }),
         issued_at,
         expires_at: issued_at + lifetime,
-        refresh_at: issued_at + lifetime.saturating_sub(AHEAD).max(lifetime / 2),
+        refresh_at: issued_at + window.opens_after + window.tenth(),
     };
     let grant = StoredGrant {
         access: (stored == Stored::Alive).then(living),
