@@ -34,6 +34,10 @@ use crate::systemd::{self, Contact};
 /// So many calls to ecobee at a time, of all accounts together (ecobee asks clients for restraint).
 const CALLS_AT_A_TIME: usize = 8;
 
+/// So many saves at a time: a burst of them leaves threads to look names up, even where the disk hangs. What waits for
+/// its turn is not rendered yet.
+const SAVES_AT_A_TIME: usize = 12;
+
 /// When to look again for an account that changes hands.
 const SHORTLY: Duration = Duration::from_secs(1);
 
@@ -173,6 +177,7 @@ pub(super) struct House {
     alarm: Rc<Alarm>,
     client: Client,
     calls: Rc<Semaphore>,
+    saves: Rc<Semaphore>,
     season: Season,
     store: Store,
     teller: Rc<Teller>,
@@ -235,6 +240,7 @@ impl House {
             alarm,
             client,
             calls: Rc::new(Semaphore::new(CALLS_AT_A_TIME)),
+            saves: Rc::new(Semaphore::new(SAVES_AT_A_TIME)),
             season: Season::Open,
             store,
             teller,
@@ -618,7 +624,7 @@ impl House {
                 let (client, key) = self.way_to_ecobee(id);
                 self.call(id, Call::Refresh, call, async move { client.refresh(&key, &refresh_token).await });
             }
-            Action::Persist { save, record } => self.persist(id, save, &record),
+            Action::Persist { save, record } => self.persist(id, save, record),
             Action::Answer(request, answer) => self.answer(request, answer),
             Action::Tell(news) => {
                 let reading = Reading::take();
@@ -701,12 +707,16 @@ impl House {
         }
     }
 
-    fn persist(&mut self, id: usize, save: SaveId, record: &Record) {
+    fn persist(&mut self, id: usize, save: SaveId, record: Box<Record>) {
         let Some(account) = self.accounts.get_mut(&id) else { return };
         account.saves += 1;
-        let image = self.store.encode(&account.name, &account.fingerprint, record, &Reading::take());
-        let happenings = self.happenings.clone();
+        let (name, fingerprint) = (Rc::clone(&account.name), account.fingerprint.clone());
+        let (store, happenings, places) =
+            (self.store.clone(), self.happenings.clone(), Rc::clone(&self.saves));
         tokio::task::spawn_local(async move {
+            let _place = places.acquire().await;
+            let image = store.encode(&name, &fingerprint, &record, &Reading::take());
+            drop(record);
             let result = match tokio::task::spawn_blocking(move || image.write()).await {
                 Ok(written) => written.map_err(|error| error.to_string()),
                 Err(_) => Err("the task that writes to the store broke off".to_owned()),
