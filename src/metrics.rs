@@ -135,9 +135,9 @@ impl Counts {
     }
 
     /// The tally of the account of this name, be it new or be it back.
-    pub fn tally(&self, account: &str) -> Rc<Tally> {
+    pub fn tally(&self, account: impl AsRef<str> + Into<Rc<str>>) -> Rc<Tally> {
         let mut tallies = self.tallies.borrow_mut();
-        if let Some(tally) = tallies.get(account) {
+        if let Some(tally) = tallies.get(account.as_ref()) {
             return Rc::clone(tally);
         }
         Rc::clone(tallies.entry(account.into()).or_default())

@@ -398,4 +398,4 @@ pub async fn test_notify(settings: Settings) -> Result<Vec<(String, Result<Strin
 }
 
 /// Which accounts there are, by name.
-type Names = BTreeMap<String, usize>;
+type Names = BTreeMap<Rc<str>, usize>;

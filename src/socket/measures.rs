@@ -182,7 +182,11 @@ pub(super) fn text<L: Lender>(house: &House<L>, dialect: Dialect) -> String {
     let accounts: Vec<Account> = lender
         .accounts()
         .into_iter()
-        .map(|(name, account)| Account { tally: counts.tally(&name), view: lender.view(account), name })
+        .map(|(name, account)| Account {
+            tally: counts.tally(name.as_str()),
+            view: lender.view(account),
+            name,
+        })
         .collect();
     of_tokens(&mut text, lender, &accounts);
     of_accounts(&mut text, &accounts);

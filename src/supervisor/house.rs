@@ -113,9 +113,9 @@ enum Tenure {
 }
 
 impl Account {
-    fn new(name: &str, tenant: Tenant, policy: Policy, loaded: Loaded, tally: Rc<Tally>) -> Self {
+    fn new(name: Rc<str>, tenant: Tenant, policy: Policy, loaded: Loaded, tally: Rc<Tally>) -> Self {
         for note in &loaded.notes {
-            diary::note_of(name, note);
+            diary::note_of(&name, note);
         }
         let record = loaded.record.unwrap_or_default();
         if let Some(granted) = record
@@ -125,10 +125,10 @@ impl Account {
             .and_then(|access| access.token.scope.as_deref())
             && granted != tenant.scope
         {
-            say_scope(name, granted, &tenant.scope);
+            say_scope(&name, granted, &tenant.scope);
         }
         Self {
-            name: name.into(),
+            name,
             keeper: Keeper::new(policy, record, clock::now(), fastrand::u64(..)),
             api_key: tenant.api_key,
             scope: tenant.scope.into(),
@@ -261,10 +261,11 @@ impl House {
     /// Lets an account in; it is to be stepped with [`Event::Started`] next.
     pub(super) fn move_in(&mut self, name: &str, tenant: Tenant, loaded: Loaded) -> usize {
         self.last_account += 1;
-        let tally = self.counts.tally(name);
-        let account = Account::new(name, tenant, self.policy.clone(), loaded, tally);
+        let name: Rc<str> = name.into();
+        let tally = self.counts.tally(Rc::clone(&name));
+        let account = Account::new(Rc::clone(&name), tenant, self.policy.clone(), loaded, tally);
         self.accounts.insert(self.last_account, Box::new(account));
-        self.names.insert(name.to_owned(), self.last_account);
+        self.names.insert(name, self.last_account);
         self.last_account
     }
 
@@ -441,7 +442,7 @@ impl House {
         for (id, name) in before {
             let tenant = tenants.remove(&*name);
             if tenant.is_some() {
-                self.names.insert(name.to_string(), id);
+                self.names.insert(name, id);
             }
             match self.refurnish_one(id, tenant) {
                 Lot::Leaves => leaving.push(id),
@@ -478,7 +479,7 @@ impl House {
         self.news = Said::NotYet;
         let now = clock::now();
         let views = self.names.iter().filter_map(|(name, id)| {
-            self.accounts.get(id).map(|account| (name.as_str(), account.keeper.view(now)))
+            self.accounts.get(id).map(|account| (&**name, account.keeper.view(now)))
         });
         self.bulletin.write_all(views);
     }
@@ -820,14 +821,14 @@ impl Lender for Desk {
     }
 
     fn accounts(&self) -> Vec<(String, usize)> {
-        self.0.borrow().names.iter().map(|(name, &account)| (name.clone(), account)).collect()
+        self.0.borrow().names.iter().map(|(name, &account)| (name.to_string(), account)).collect()
     }
 
     fn after(&self, name: Option<&str>) -> Option<(String, usize)> {
         let house = self.0.borrow();
         let from = name.map_or(Bound::Unbounded, Bound::Excluded);
         let (name, account) = house.names.range::<str, _>((from, Bound::Unbounded)).next()?;
-        Some((name.clone(), *account))
+        Some((name.to_string(), *account))
     }
 
     fn bulletin(&self) -> Rc<Bulletin> {
