@@ -11,8 +11,8 @@
 //! ```
 //! [`keeper`] decides what happens next to one account and knows nothing of the world. [`supervisor`] is the one
 //! loop: it brings events in and carries actions out. Each other room does one thing for it and knows no other
-//! room but the keeper's words, [`secret`] and [`clock`] ([`metrics`] where it is read out); what leaves this
-//! machine, `ecobee`'s calls and `notify`'s messages, goes by way of [`dial`].
+//! room but the keeper's words, [`secret`], [`clock`] and [`url`] ([`metrics`] where it is read out); what leaves
+//! this machine, `ecobee`'s calls and `notify`'s messages, goes by way of [`dial`].
 //!
 //! # Three ways through the house
 //! - **A reader's `GET /token`**: `socket` turns it into an [`Ask`](keeper::Ask), `supervisor::Desk` steps the
@@ -41,8 +41,24 @@
 //! - **No `unsafe`**.
 //!
 //! # Where to start
-//! `README.md`, `config/config.toml`, [`keeper`], `tests/keeper_sim.rs`, [`supervisor`]. What decides when a refresh
-//! happens is in `keeper/plan.rs`; what decides who waits and what is promised, in `keeper/desk.rs`.
+//! `README.md`, `config/config.toml`, [`keeper`], `tests/keeper_sim.rs`, [`supervisor`].
+//!
+//! # Where to change what
+//! | what | where |
+//! | --- | --- |
+//! | when a refresh happens: the window | `keeper/plan.rs` |
+//! | who waits, how long, and what is promised | `keeper/desk.rs` |
+//! | what a refusal, an outage or a lost answer leads to | `keeper/renewal.rs` |
+//! | when a PIN is asked for, shown, polled for, over | `keeper/pin.rs` |
+//! | what an error of ecobee's means | `ecobee/errors.rs` |
+//! | what lies in the store | `store/format.rs`; how it gets there, `store/file.rs` |
+//! | a configuration key | `config/sections.rs`; tests then name the documents that lack it |
+//! | what a reload does to accounts | `supervisor/house/succession.rs` |
+//! | a route, its parameters | `socket/routes.rs`; its answer, `socket/answers.rs` |
+//! | a kind of notification | `keeper/words.rs` (`Notice`), then `notify/message.rs`; another way to tell, `notify.rs` (`Way`) |
+//! | a metric | `metrics.rs` counts, `socket/measures.rs` writes |
+//! | a sentence of the log | `supervisor/diary.rs`; of systemd's status, `systemd/sentence.rs` |
+//! | a word of the client | `bin/ecobee-token/args.rs` |
 
 pub mod clock;
 pub mod config;

@@ -1,34 +1,36 @@
 //! All accounts under one roof: steps keepers, carries out what they order.
 
-use std::cell::{Cell, RefCell};
+mod account;
+mod desk;
+mod succession;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::future::Future;
 use std::mem;
-use std::ops::Bound;
-use std::path::PathBuf;
-use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll};
-use std::time::Duration;
 
 use tokio::sync::{Semaphore, mpsc::UnboundedSender, oneshot};
-use tokio::time::{Sleep, sleep};
 
-use super::fittings::{Fittings, Tenant};
-use super::reload::{Prepared, prepare};
+use account::{Account, Tenure};
+pub use desk::Desk;
+pub(super) use succession::Found;
+use succession::Rereading;
+
+use super::fittings::Tenant;
+use super::reload::Prepared;
 use super::{Names, diary};
 use crate::clock::{self, Alarm, Reading};
 use crate::ecobee::Client;
 use crate::keeper::{
-    Action, Answer, Ask, Call, CallId, Event, Keeper, Moment, News, Outcome, Policy, Problem, Reach, Record,
-    RequestId, SaveId, State, Trouble, View,
+    Action, Answer, Call, CallId, Event, Moment, News, Outcome, Policy, Reach, Record, RequestId, SaveId,
+    Trouble,
 };
-use crate::metrics::{Counts, Tally};
+use crate::metrics::Counts;
 use crate::notify::{Naming, Teller};
-use crate::people::{Allowed, Groups};
+use crate::people::Groups;
 use crate::secret::Secret;
-use crate::socket::{Admission, Asked, Bulletin, Lender, Peer};
-use crate::store::{Fetched, Fingerprint, Loaded, Store, StoreError};
+use crate::socket::Bulletin;
+use crate::store::{Loaded, Store};
 use crate::systemd::{self, Contact};
 
 /// So many calls to ecobee at a time, of all accounts together (ecobee asks clients for restraint).
@@ -37,12 +39,6 @@ const CALLS_AT_A_TIME: usize = 8;
 /// So many saves at a time: a burst of them leaves threads to look names up, even where the disk hangs. What waits for
 /// its turn is not rendered yet.
 const SAVES_AT_A_TIME: usize = 12;
-
-/// When to look again for an account that changes hands.
-const SHORTLY: Duration = Duration::from_secs(1);
-
-/// How long a request waits for an account that changes hands, unless it says otherwise.
-const PATIENCE: Duration = Duration::from_secs(30);
 
 /// What happened away from the loop.
 pub(super) enum Happening {
@@ -61,106 +57,6 @@ pub(super) enum Happening {
     Fetched(Box<Found>),
     /// The configuration was read again; `Err` says why it cannot be used.
     Reread(Result<Box<Prepared>, String>),
-}
-
-/// What the search for the file of an account's successor came to.
-pub(super) struct Found {
-    account: usize,
-    search: u64,
-    heir: Tenant,
-    result: Result<Fetched, String>,
-}
-
-/// An account: its keeper, and what its orders need to be carried out.
-struct Account {
-    name: Rc<str>,
-    keeper: Keeper,
-    api_key: Secret,
-    scope: Rc<str>,
-    fingerprint: Fingerprint,
-    allowed: Allowed,
-    wake_at: Option<Moment>,
-    /// Calls that are not over.
-    calls: usize,
-    /// Saves that are not over.
-    saves: usize,
-    season: Rc<Cell<Season>>,
-    tenure: Tenure,
-    contact: Contact,
-    tally: Rc<Tally>,
-}
-
-/// What a new configuration means for an account.
-enum Lot {
-    Stays,
-    /// It was on its way out and stays after all.
-    IsBack,
-    Leaves,
-}
-
-/// How long an account stays. One that is to go finishes what is under way first, and answers nobody any more.
-enum Tenure {
-    /// Until the configuration changes.
-    Standing,
-    /// The configuration has it no longer.
-    Ending,
-    /// The configuration gives its name to this one, with another API key.
-    Bequeathed(Box<Tenant>),
-    /// The file of that one is being looked up, in the search of this number.
-    HandingOver(u64),
-    /// That one's file cannot be used; the next reload tries again.
-    Stuck(String),
-}
-
-impl Account {
-    fn new(name: Rc<str>, tenant: Tenant, policy: Policy, loaded: Loaded, tally: Rc<Tally>) -> Self {
-        for note in &loaded.notes {
-            diary::note_of(&name, note);
-        }
-        let record = loaded.record.unwrap_or_default();
-        if let Some(granted) = record
-            .grant
-            .as_ref()
-            .and_then(|grant| grant.access.as_ref())
-            .and_then(|access| access.token.scope.as_deref())
-            && granted != tenant.scope
-        {
-            say_scope(&name, granted, &tenant.scope);
-        }
-        Self {
-            name,
-            keeper: Keeper::new(policy, record, clock::now(), fastrand::u64(..)),
-            api_key: tenant.api_key,
-            scope: tenant.scope.into(),
-            fingerprint: tenant.fingerprint,
-            allowed: tenant.allowed,
-            wake_at: None,
-            calls: 0,
-            saves: 0,
-            season: Rc::new(Cell::new(Season::Open)),
-            tenure: Tenure::Standing,
-            contact: Contact::Reached,
-            tally,
-        }
-    }
-
-    /// Whether nothing is under way and nothing is left to save.
-    fn rests(&self) -> bool {
-        !self.is_busy() && !self.keeper.is_unsaved()
-    }
-
-    /// Whether a call or a save is under way.
-    fn is_busy(&self) -> bool {
-        self.calls > 0 || self.saves > 0
-    }
-}
-
-fn say_scope(name: &str, before: &str, now: &str) {
-    tracing::info!(
-        account = name,
-        "{name}: the grant has the scope {before}, the configuration says {now}; it takes effect at the next \
-         authorization (ecobee-token authorize, or POST /authorize)"
-    );
 }
 
 /// Everything that the loop and the socket share.
@@ -194,15 +90,6 @@ pub(super) struct House {
     groups: Rc<Groups>,
     counts: Rc<Counts>,
     bulletin: Rc<Bulletin>,
-}
-
-/// Whether the configuration is being read again.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Rereading {
-    No,
-    UnderWay,
-    /// And once more after that: what is being read may be older than the last wish.
-    OnceMore,
 }
 
 /// Whether calls that queue are still to be made.
@@ -282,38 +169,6 @@ impl House {
 
     pub(super) fn store(&self) -> &Store {
         &self.store
-    }
-
-    /// Has the configuration read again, in a thread of its own: it may lie on a slow disk, and a user database in
-    /// the network may be asked for names.
-    pub(super) fn reread(&mut self, source: PathBuf) {
-        if self.rereading != Rereading::No {
-            self.rereading = Rereading::OnceMore;
-            return;
-        }
-        self.rereading = Rereading::UnderWay;
-        systemd::reloading();
-        let known: BTreeSet<String> =
-            self.accounts.values().map(|account| account.name.to_string()).collect();
-        let (store, happenings) = (self.store.clone(), self.happenings.clone());
-        tokio::task::spawn_local(async move {
-            let reading = move || prepare(&source, &store, &known);
-            let result = match tokio::task::spawn_blocking(reading).await {
-                Ok(prepared) => prepared.map(Box::new),
-                Err(_) => Err("the task that reads the configuration broke off".to_owned()),
-            };
-            let _ = happenings.send(Happening::Reread(result));
-        });
-    }
-
-    /// What was read is taken over, or not: accounts may go again. Whether it is to be read once more.
-    pub(super) fn has_reread(&mut self) -> bool {
-        let again = mem::replace(&mut self.rereading, Rereading::No) == Rereading::OnceMore;
-        let accounts: Vec<usize> = self.accounts.keys().copied().collect();
-        for account in accounts {
-            self.part_with(account);
-        }
-        again
     }
 
     /// Whether nothing is under way.
@@ -429,172 +284,6 @@ impl House {
         self.part_with(account);
     }
 
-    /// Takes another configuration over, between two steps, so that no client ever sees half of it.
-    pub(super) fn refurnish(&mut self, fittings: Fittings, mut fetched: BTreeMap<String, Fetched>) {
-        let Fittings { settings, client, policy, mut tenants, ways, .. } = fittings;
-        self.client = client;
-        self.teller.change(ways);
-        let policy_changed = mem::replace(&mut self.policy, policy.clone()) != policy;
-        let before: Vec<(usize, Rc<str>)> =
-            self.accounts.iter().map(|(&id, account)| (id, Rc::clone(&account.name))).collect();
-        self.names.clear();
-        let (mut leaving, mut staying, mut back) = (Vec::new(), Vec::new(), Vec::new());
-        for (id, name) in before {
-            let tenant = tenants.remove(&*name);
-            if tenant.is_some() {
-                self.names.insert(name, id);
-            }
-            match self.refurnish_one(id, tenant) {
-                Lot::Leaves => leaving.push(id),
-                Lot::Stays => staying.push(id),
-                Lot::IsBack => back.push(id),
-            }
-        }
-        self.set_default(settings.default_account.as_deref());
-        if policy_changed {
-            for id in staying {
-                self.step(id, Event::PolicyChanged(policy.clone()));
-            }
-        }
-        for id in back {
-            // While it was on its way out it heard of no change.
-            self.step(id, Event::PolicyChanged(policy.clone()));
-            self.step(id, Event::Resumed);
-        }
-        // Before the keepers hear of it, who would tell those who wait that the daemon is stopping.
-        self.dismiss();
-        for id in leaving {
-            self.step(id, Event::Stopping);
-        }
-        let mut new = Vec::new();
-        for (name, tenant) in tenants {
-            let Some(file) = fetched.remove(&name) else { continue };
-            new.push(self.move_in(&name, tenant, file.into_loaded(&Reading::take())));
-            tracing::info!(account = name, "{name}: a new account");
-        }
-        self.set_default(settings.default_account.as_deref());
-        for id in new {
-            self.step(id, Event::Started);
-        }
-        self.news = Said::NotYet;
-        let now = clock::now();
-        let views = self.names.iter().filter_map(|(name, id)| {
-            self.accounts.get(id).map(|account| (&**name, account.keeper.view(now)))
-        });
-        self.bulletin.write_all(views);
-    }
-
-    /// Gives an account what the configuration has for its name now.
-    fn refurnish_one(&mut self, id: usize, tenant: Option<Tenant>) -> Lot {
-        let Some(account) = self.accounts.get_mut(&id) else { return Lot::Leaves };
-        let name = Rc::clone(&account.name);
-        match (&account.tenure, tenant) {
-            // Its file has been looked up by nobody, so the keeper may go on: it may have what could not be saved.
-            (Tenure::Standing | Tenure::Ending | Tenure::Bequeathed(_), Some(tenant))
-                if tenant.fingerprint == account.fingerprint =>
-            {
-                account.allowed = tenant.allowed;
-                if *tenant.scope != *account.scope {
-                    say_scope(&name, &account.scope, &tenant.scope);
-                    account.scope = tenant.scope.into();
-                }
-                if matches!(mem::replace(&mut account.tenure, Tenure::Standing), Tenure::Standing) {
-                    return Lot::Stays;
-                }
-                tracing::info!(account = &*name, "{name}: is back before it had gone");
-                account.season.set(Season::Open);
-                return Lot::IsBack;
-            }
-            (Tenure::Standing, None) => {
-                tracing::info!(
-                    account = &*name,
-                    "{name}: removed; its file stays until ecobee-tokend forget {name}"
-                );
-                account.tenure = Tenure::Ending;
-            }
-            (Tenure::Standing, Some(tenant)) => {
-                tracing::info!(account = &*name, "{name}: has another API key now");
-                account.tenure = Tenure::Bequeathed(Box::new(tenant));
-            }
-            (_, Some(tenant)) => account.tenure = Tenure::Bequeathed(Box::new(tenant)),
-            (_, None) => account.tenure = Tenure::Ending,
-        }
-        account.season.set(Season::Closing);
-        self.teller.forget(&name);
-        Lot::Leaves
-    }
-
-    /// Whoever waits for an account that is to go is to ask again, or elsewhere.
-    fn dismiss(&mut self) {
-        let Self { waiting, accounts, .. } = self;
-        waiting.retain(|_, (asked, _)| {
-            accounts.get(asked).is_some_and(|account| matches!(account.tenure, Tenure::Standing))
-        });
-    }
-
-    /// Lets an account go whose time is over, as soon as it rests.
-    fn part_with(&mut self, id: usize) {
-        if self.rereading != Rereading::No {
-            // What is being read may have it again; its file is not looked up for that while it is here.
-            return;
-        }
-        let Some(account) = self.accounts.get_mut(&id).filter(|account| account.rests()) else { return };
-        match mem::replace(&mut account.tenure, Tenure::Ending) {
-            Tenure::Ending => {
-                self.wake_at(id, None);
-                self.accounts.remove(&id);
-            }
-            Tenure::Bequeathed(heir) => self.search_for(id, heir),
-            other @ (Tenure::Standing | Tenure::HandingOver(_) | Tenure::Stuck(_)) => account.tenure = other,
-        }
-    }
-
-    fn search_for(&mut self, id: usize, heir: Box<Tenant>) {
-        let Some(account) = self.accounts.get_mut(&id) else { return };
-        self.last_search += 1;
-        let search = self.last_search;
-        account.tenure = Tenure::HandingOver(search);
-        let (store, happenings) = (self.store.clone(), self.happenings.clone());
-        let name = account.name.to_string();
-        let fingerprint = heir.fingerprint.clone();
-        tokio::task::spawn_local(async move {
-            let looking = move || store.fetch(&name, &fingerprint, &Reading::take());
-            let result = match tokio::task::spawn_blocking(looking).await {
-                Ok(fetched) => fetched.map_err(|error: StoreError| error.to_string()),
-                Err(_) => Err("the task that reads the store broke off".to_owned()),
-            };
-            let found = Found { account: id, search, heir: *heir, result };
-            let _ = happenings.send(Happening::Fetched(Box::new(found)));
-        });
-    }
-
-    /// The file of an account's successor is here: the name changes hands, unless the configuration has changed again.
-    pub(super) fn found(&mut self, found: Found) {
-        let Found { account: id, search, heir, result } = found;
-        let Some(account) = self.accounts.get_mut(&id) else { return };
-        if !matches!(account.tenure, Tenure::HandingOver(latest) if latest == search)
-            || self.season == Season::Closing
-        {
-            return;
-        }
-        let name = Rc::clone(&account.name);
-        match result {
-            Ok(file) => {
-                self.wake_at(id, None);
-                self.accounts.remove(&id);
-                let successor = self.move_in(&name, heir, file.into_loaded(&Reading::take()));
-                self.set_default(self.default_name.clone().as_deref());
-                self.step(successor, Event::Started);
-            }
-            Err(why) => {
-                tracing::error!(account = &*name, "{name}: cannot be taken up with its new API key: {why}");
-                account.tenure = Tenure::Stuck(why);
-            }
-        }
-        self.dismiss();
-        self.news = Said::NotYet;
-    }
-
     fn step(&mut self, account: usize, event: Event) {
         let now = clock::now();
         let Some(keeper) = self.accounts.get_mut(&account).map(|account| &mut account.keeper) else { return };
@@ -701,13 +390,6 @@ impl House {
         self.step_all(|| Event::Stopping);
     }
 
-    /// Whoever still waits is told that the daemon leaves.
-    pub(super) fn send_home(&mut self) {
-        for (_, (_, sender)) in self.waiting.drain() {
-            let _ = sender.send(not_now("the daemon is stopping".to_owned()));
-        }
-    }
-
     fn persist(&mut self, id: usize, save: SaveId, record: Box<Record>) {
         let Some(account) = self.accounts.get_mut(&id) else { return };
         account.saves += 1;
@@ -748,185 +430,6 @@ impl House {
         if let Some(moment) = moment {
             self.alarms.insert((moment, id));
             self.alarm.ring_by(moment);
-        }
-    }
-
-    fn ask(&mut self, id: usize, ask: Ask) -> Asking {
-        let Some(account) = self.accounts.get(&id) else {
-            return Asking::Answered(not_now("the account has just gone".to_owned()));
-        };
-        match &account.tenure {
-            Tenure::Standing => {}
-            Tenure::Stuck(why) => return Asking::Answered(not_now(why.clone())),
-            // There will be another under this name soon: that one is asked then.
-            Tenure::Ending | Tenure::Bequeathed(_) | Tenure::HandingOver(_) => {
-                let at_most = ask.wait.unwrap_or(PATIENCE);
-                return self.wait(id, Some(at_most));
-            }
-        }
-        let request = RequestId(self.last_request + 1);
-        self.at_the_desk = Some((request, None));
-        self.step(id, Event::Asked(request, ask));
-        match self.at_the_desk.take() {
-            Some((_, Some(answer))) => Asking::Answered(answer),
-            Some((_, None)) | None => self.wait(id, None),
-        }
-    }
-
-    /// Has the next request wait; `at_most` where no keeper sees to its end.
-    fn wait(&mut self, id: usize, at_most: Option<Duration>) -> Asking {
-        self.last_request += 1;
-        let request = RequestId(self.last_request);
-        let (sender, receiver) = oneshot::channel();
-        self.waiting.insert(request, (id, sender));
-        Asking::Waits { request, receiver, at_most }
-    }
-}
-
-fn not_now(detail: String) -> Answer {
-    Answer::Problem(Problem::Unavailable { detail, retry_after: SHORTLY })
-}
-
-/// What becomes of a question.
-enum Asking {
-    Answered(Answer),
-    Waits { request: RequestId, receiver: oneshot::Receiver<Answer>, at_most: Option<Duration> },
-}
-
-/// Where the socket's requests are decided.
-#[derive(Clone)]
-pub struct Desk(Rc<RefCell<House>>);
-
-impl Desk {
-    pub(super) fn new(house: Rc<RefCell<House>>) -> Self {
-        Self(house)
-    }
-}
-
-impl Lender for Desk {
-    type Account = usize;
-    type Waiting = Waiting;
-
-    fn default_account(&self) -> Option<usize> {
-        self.0.borrow().default
-    }
-
-    fn default_name(&self) -> Option<String> {
-        let house = self.0.borrow();
-        house.default.and_then(|id| house.accounts.get(&id)).map(|account| account.name.to_string())
-    }
-
-    fn account(&self, name: &str) -> Option<usize> {
-        self.0.borrow().names.get(name).copied()
-    }
-
-    fn accounts(&self) -> Vec<(String, usize)> {
-        self.0.borrow().names.iter().map(|(name, &account)| (name.to_string(), account)).collect()
-    }
-
-    fn after(&self, name: Option<&str>) -> Option<(String, usize)> {
-        let house = self.0.borrow();
-        let from = name.map_or(Bound::Unbounded, Bound::Excluded);
-        let (name, account) = house.names.range::<str, _>((from, Bound::Unbounded)).next()?;
-        Some((name.to_string(), *account))
-    }
-
-    fn bulletin(&self) -> Rc<Bulletin> {
-        Rc::clone(&self.0.borrow().bulletin)
-    }
-
-    fn counts(&self) -> Rc<Counts> {
-        Rc::clone(&self.0.borrow().counts)
-    }
-
-    fn may_have(&self, account: usize, peer: &Peer, groups: Option<&[u32]>) -> Admission {
-        let house = self.0.borrow();
-        let Some(account) = house.accounts.get(&account) else { return Admission::Denied };
-        match account.allowed.admits(peer.uid, peer.gid, house.own_uid, groups) {
-            Some(true) => Admission::Granted,
-            Some(false) => Admission::Denied,
-            None => Admission::Depends,
-        }
-    }
-
-    async fn groups_of(&self, uid: u32) -> Option<Rc<[u32]>> {
-        let groups = Rc::clone(&self.0.borrow().groups);
-        let found = groups.of(uid).await;
-        if found.is_none() {
-            tracing::debug!(uid, "the user database does not say in which groups this user is");
-        }
-        found
-    }
-
-    fn ask(&self, account: usize, ask: Ask) -> Asked<Waiting> {
-        match self.0.borrow_mut().ask(account, ask) {
-            Asking::Answered(answer) => Asked::Now(answer),
-            Asking::Waits { request, receiver, at_most } => {
-                let timer = at_most.map(|at_most| Box::pin(sleep(at_most)));
-                Asked::Later(Waiting { desk: self.clone(), account, request, receiver, timer })
-            }
-        }
-    }
-
-    fn view(&self, account: usize) -> View {
-        let house = self.0.borrow();
-        house.accounts.get(&account).map_or_else(nothing, |account| account.keeper.view(clock::now()))
-    }
-
-    fn is_leaving(&self) -> bool {
-        self.0.borrow().season == Season::Closing
-    }
-
-    fn wall_millis_of(&self, moment: Moment) -> i64 {
-        clock::wall_of(moment)
-    }
-}
-
-/// What there is to see of an account that has just gone.
-fn nothing() -> View {
-    View {
-        state: State::RequestingPin,
-        token: None,
-        pin: None,
-        failures: 0,
-        last_error: None,
-        trouble_since: None,
-        next_try_at: None,
-        last_refresh_at: None,
-        unsaved: false,
-    }
-}
-
-/// A request that waits for its answer. Dropped when the client hangs up.
-pub struct Waiting {
-    desk: Desk,
-    account: usize,
-    request: RequestId,
-    receiver: oneshot::Receiver<Answer>,
-    timer: Option<Pin<Box<Sleep>>>,
-}
-
-impl Future for Waiting {
-    type Output = Option<Answer>;
-
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Answer>> {
-        if let Poll::Ready(answer) = Pin::new(&mut self.receiver).poll(context) {
-            return Poll::Ready(answer.ok());
-        }
-        match &mut self.timer {
-            Some(timer) => timer.as_mut().poll(context).map(|()| {
-                Some(not_now("the account has changed, and what was under way is not over yet".to_owned()))
-            }),
-            None => Poll::Pending,
-        }
-    }
-}
-
-impl Drop for Waiting {
-    fn drop(&mut self) {
-        let mut house = self.desk.0.borrow_mut();
-        if house.waiting.remove(&self.request).is_some() {
-            house.step(self.account, Event::HungUp(self.request));
         }
     }
 }

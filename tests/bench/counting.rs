@@ -17,6 +17,8 @@ pub(crate) enum What {
     Calls,
     Allocations,
     Instructions,
+    /// Within this function alone, and what it calls.
+    InstructionsOf(&'static str),
 }
 
 impl What {
@@ -24,7 +26,7 @@ impl What {
     const fn requests(self) -> usize {
         match self {
             Self::Calls => 2000,
-            Self::Allocations | Self::Instructions => 500,
+            Self::Allocations | Self::Instructions | Self::InstructionsOf(_) => 500,
         }
     }
 }
@@ -58,12 +60,15 @@ impl Tool {
                 "--leak-check=no".into(),
                 format!("--log-file={file}"),
             ],
-            What::Instructions => vec![
-                "valgrind".to_owned(),
-                "--tool=callgrind".into(),
-                "--callgrind-out-file=/dev/null".into(),
-                format!("--log-file={file}"),
-            ],
+            What::Instructions | What::InstructionsOf(_) => {
+                let within = match what {
+                    What::InstructionsOf(function) => Some(format!("--toggle-collect={function}")),
+                    What::Instructions | What::Calls | What::Allocations => None,
+                };
+                let words =
+                    ["valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null"].map(str::to_owned);
+                words.into_iter().chain(within).chain([format!("--log-file={file}")]).collect()
+            }
         };
         Self { what, words, output }
     }
@@ -101,7 +106,7 @@ impl Tool {
                 ))
             }
             What::Allocations => number_after(text, "total heap usage:"),
-            What::Instructions => number_after(text, "Collected :"),
+            What::Instructions | What::InstructionsOf(_) => number_after(text, "Collected :"),
         }
     }
 }
