@@ -54,6 +54,7 @@ use tokio::time::{Instant, Sleep, sleep};
 
 pub use bind::{Bound, SocketError, bind, from_inherited};
 pub use bulletin::Bulletin;
+pub use query::LONGEST_WAIT;
 
 use crate::clock;
 use crate::keeper::{Answer, Ask, Moment, View};

@@ -19,7 +19,7 @@ pub(super) struct Parameters {
 }
 
 /// The longest wait that a client may ask for.
-const LONGEST_WAIT: u64 = 3600;
+pub const LONGEST_WAIT: Duration = Duration::from_secs(3600);
 
 /// Beyond any lifetime; numbers that are larger still mean the same and shall overflow nothing.
 const LONGEST_TTL: u64 = u32::MAX as u64;
@@ -46,7 +46,7 @@ impl Parameter {
         let seconds = value.parse().unwrap_or(u64::MAX);
         match self {
             Self::MinTtl => Some(seconds.min(LONGEST_TTL)),
-            Self::Wait => Some(seconds).filter(|seconds| *seconds <= LONGEST_WAIT),
+            Self::Wait => Some(seconds).filter(|seconds| *seconds <= LONGEST_WAIT.as_secs()),
         }
         .map(Duration::from_secs)
     }

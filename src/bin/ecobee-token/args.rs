@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use ecobee_tokend::config::{duration, is_account_name};
+use ecobee_tokend::socket::LONGEST_WAIT;
 use lexopt::prelude::{Long, Short, Value};
 
 use crate::failure::{Exit, Failure};
@@ -14,9 +15,6 @@ const HELP: &str = include_str!("help.txt");
 
 /// What a token stands in, for the commands that `exec` runs.
 const DEFAULT_VARIABLE: &str = "ECOBEE_TOKEN";
-
-/// The socket refuses to wait longer.
-const LONGEST_WAIT: Duration = Duration::from_secs(3600);
 
 const COMMANDS: &str = "exec, curl, rejected, refresh, authorize, pin, status";
 
