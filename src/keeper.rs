@@ -11,13 +11,15 @@
 //! the grant (renewal.rs)
 //!                    refresh due           mark saved               granted          saved, or 2 s
 //!   Authorized ───────────────▶ Marking ────────────▶ Refreshing ──────────▶ Saving ───────────▶ Authorized
-//!       ▲  ▲                      │ mark failed, token lives   │  ▲
+//!       ▲  ▲                      │ mark failed, window open   │  ▲
 //!       │  └──────────────────────┘                    failed  │  │ back-off over
 //!       │                                                      ▼  │
 //!       │ PIN entered (by way of Saving)                      Retrying
 //!       │                                                      │  refused so often, and no living token:
 //!       │                                                      ▼  the previous refresh token once, then
 //!    Absent                 after 1 min, then every 5:       Refused ──▶ Refreshing(slow) ──▶ Saving, or Refused
+//!
+//! (Marking ends with the window, or with the token: the refresh is sent then, marked or not.)
 //!
 //! the PIN (pin.rs)
 //!           a person is needed,                 issued               entered

@@ -11,10 +11,14 @@
 //! ```
 //! [`keeper`] decides what happens next to one account and knows nothing of the world. [`supervisor`] is the one
 //! loop: it brings events in and carries actions out. Each other room does one thing for it and knows no other
-//! room but the keeper's words, [`secret`], [`clock`] and [`url`] ([`metrics`] where it is read out); what leaves
-//! this machine, `ecobee`'s calls and `notify`'s messages, goes by way of [`dial`].
+//! room but the keeper's words, [`secret`], [`clock`], [`url`] and [`quote`] ([`metrics`] where it is read out); what
+//! leaves this machine, `ecobee`'s calls and `notify`'s messages, goes by way of [`dial`]. `tests/rooms.rs` holds the
+//! arrows.
 //!
-//! # Three ways through the house
+//! Beside the flow: [`people`] looks users and groups up, [`log`] opens the log, [`memory`] keeps secrets out of core files
+//! and swap, [`foreign`] reads other clients' files for `import`.
+//!
+//! # Four ways through the house
 //! - **A reader's `GET /token`**: `socket` turns it into an [`Ask`](keeper::Ask), `supervisor::Desk` steps the
 //!   account's keeper on the spot, and the [`Answer`](keeper::Answer) goes back; no task switch, no wait unless the
 //!   keeper says so.
@@ -22,12 +26,14 @@
 //!   keeper orders `Persist`, `store` writes it in a thread of its own, the report of that lets the keeper publish.
 //! - **A PIN to a person's eye**: the keeper tells `News::PinShown` when it is saved; `supervisor` writes the diary and
 //!   systemd's status, anyone may read it at `GET /pin`, and the keeper's `Notify` makes [`notify`] post it.
-//! - **A changed configuration**: SIGHUP; `supervisor/reload.rs` reads it in a thread of its own, `House::refurnish`
-//!   takes it over between two steps; an account that goes finishes first what is under way.
+//! - **A changed configuration**: SIGHUP; `House::reread` has `supervisor/reload.rs` read it in a thread of its own,
+//!   `House::refurnish` takes it over between two steps (`supervisor/house/succession.rs`); an account that goes finishes
+//!   first what is under way.
 //!
 //! # What always holds
 //! - **A grant is on disk before anyone is served from it**, unless saving fails or takes longer than two seconds.
-//! - **Before a refresh is sent, the disk knows**: a start after a kill never serves a token that ecobee replaced.
+//! - **Before a refresh is sent, the disk knows**, unless saving still fails or hangs when the token is about to die: a
+//!   start after a kill never serves a token that ecobee replaced.
 //! - **Only ecobee's explicit refusals count against a refresh token**, and a counted-out one is still tried.
 //! - **At most one call to ecobee is in flight an account**; no client can cancel it.
 //! - **What `expires_in` says, the daemon keeps**: it never refreshes of its own accord before that.
@@ -35,7 +41,7 @@
 //! - **A secret is a [`secret::Secret`]** and has no way into a log line; what is freed is wiped ([`memory`]).
 //!
 //! # What is deliberately absent
-//! - **No threads to speak of**: one loop serves all; only disk writes and name lookups leave it, for a moment.
+//! - **No threads to speak of**: one loop serves all; what may block (disk, certificates, names) leaves it, for a moment.
 //! - **No clock in the keeper**: time is an argument, so that a year is tested in a second.
 //! - **No connection kept open to ecobee**: one call an hour does not pay for it.
 //! - **No `unsafe`**.
@@ -46,19 +52,22 @@
 //! # Where to change what
 //! | what | where |
 //! | --- | --- |
-//! | when a refresh happens: the window | `keeper/plan.rs` |
+//! | when a refresh happens: the window | `keeper/plan.rs` (`Window::of`); what `ahead` is by itself, `config.rs` (`Refresh`) |
 //! | who waits, how long, and what is promised | `keeper/desk.rs` |
 //! | what a refusal, an outage or a lost answer leads to | `keeper/renewal.rs` |
-//! | when a PIN is asked for, shown, polled for, over | `keeper/pin.rs` |
+//! | when a PIN is asked for, shown, polled for, over; what `slow_down` leads to | `keeper/pin.rs` |
 //! | what an error of ecobee's means | `ecobee/errors.rs` |
 //! | what lies in the store | `store/format.rs`; how it gets there, `store/file.rs` |
-//! | a configuration key | `config/sections.rs`; tests then name the documents that lack it |
+//! | a configuration key | `config.rs` holds it, `config/sections.rs` reads it, `supervisor/fittings.rs` hands it on; `tests/shipped.rs` and `tests/manual.rs` name what lacks it |
 //! | what a reload does to accounts | `supervisor/house/succession.rs` |
-//! | a route, its parameters | `socket/routes.rs`; its answer, `socket/answers.rs` |
-//! | a kind of notification | `keeper/words.rs` (`Notice`), then `notify/message.rs`; another way to tell, `notify.rs` (`Way`) |
+//! | a route, its parameters | `socket/routes.rs`; what it does, `socket/desk.rs` (`respond`); its answer, `socket/answers.rs` |
+//! | a kind of notification | `keeper/words.rs` (`Notice`), told from `keeper/pin.rs` or `keeper/renewal.rs`; its words, `notify/message.rs` |
+//! | a way to notify | `notify.rs` (`Way`), `supervisor/fittings.rs` (`ways`), `supervisor/outline.rs` |
 //! | a metric | `metrics.rs` counts, `socket/measures.rs` writes |
 //! | a sentence of the log | `supervisor/diary.rs`; of systemd's status, `systemd/sentence.rs` |
 //! | a word of the client | `bin/ecobee-token/args.rs` |
+//! | what a request may cost | `tests/exact.rs`, `tests/bench` |
+//! | which room may know which | `tests/rooms.rs` |
 
 pub mod clock;
 pub mod config;

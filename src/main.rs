@@ -71,7 +71,7 @@ const OF_THE_CLIENT: [(&str, &str); 9] = [
 /// Threads that write to the disk or look names up come and go: none stays on an idle machine.
 const IDLE_THREADS_LEAVE_AFTER: Duration = Duration::from_secs(1);
 
-/// Enough that a disk that hangs leaves some for looking names up; few enough for a burst of saves.
+/// The saves of a burst, of which the supervisor makes twelve at a time, and some to look names up meanwhile.
 const THREADS_AT_MOST: usize = 16;
 
 /// A write that hangs in the kernel must not keep a stopping daemon.

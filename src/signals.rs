@@ -1,9 +1,10 @@
 //! TERM, INT, HUP and USR1 become words that the supervisor knows.
 
+use std::future::poll_fn;
 use std::io;
+use std::task::Poll;
 
-use futures_util::StreamExt;
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// What the administrator wants.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,25 +17,30 @@ pub enum Wish {
     Refresh,
 }
 
-/// The signals that came, one after the other.
-pub struct Signals(signal_hook_tokio::Signals);
+/// The signals that came. Of those that came together, a stop is heard first.
+#[derive(Debug)]
+pub struct Signals([(Signal, Wish); 4]);
 
 impl Signals {
     /// Catches the signals from here on. Needs a tokio runtime with I/O.
     pub fn catch() -> io::Result<Self> {
-        signal_hook_tokio::Signals::new([SIGTERM, SIGINT, SIGHUP, SIGUSR1]).map(Self)
+        Ok(Self([
+            (signal(SignalKind::terminate())?, Wish::Stop),
+            (signal(SignalKind::interrupt())?, Wish::Stop),
+            (signal(SignalKind::hangup())?, Wish::Reload),
+            (signal(SignalKind::user_defined1())?, Wish::Refresh),
+        ]))
     }
 
     /// The next wish. Can be dropped at any moment without losing one.
     pub async fn next(&mut self) -> Wish {
-        loop {
-            match self.0.next().await {
-                Some(SIGTERM | SIGINT) => return Wish::Stop,
-                Some(SIGHUP) => return Wish::Reload,
-                Some(SIGUSR1) => return Wish::Refresh,
-                Some(_) => {}
-                None => std::future::pending().await,
-            }
-        }
+        poll_fn(|context| {
+            let came = self
+                .0
+                .iter_mut()
+                .find_map(|(signal, wish)| signal.poll_recv(context).is_ready().then_some(*wish));
+            came.map_or(Poll::Pending, Poll::Ready)
+        })
+        .await
     }
 }

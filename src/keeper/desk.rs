@@ -12,7 +12,7 @@ use crate::secret::Secret;
 /// How long a request waits for what is under way, unless it says otherwise.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// A reader waits so long for a refresh in flight before it is lent the old token.
+/// A refresh has so long from its beginning; from then on readers are lent the old token.
 const OLD_TOKEN_AFTER: Duration = Duration::from_secs(2);
 
 /// A client may ask for a new PIN this often.

@@ -42,6 +42,7 @@ pub enum Audience {
     Absent,
 }
 
+/// For the pretend world: a daemon's policy is that of its configuration, whose defaults are in `config.rs`.
 impl Default for Policy {
     fn default() -> Self {
         Self {

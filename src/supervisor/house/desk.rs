@@ -39,7 +39,7 @@ impl House {
         match &account.tenure {
             Tenure::Standing => {}
             Tenure::Stuck(why) => return Asking::Answered(not_now(why.clone())),
-            // There will be another under this name soon: that one is asked then.
+            // It will have gone soon, or there will be another under this name: that one is asked then.
             Tenure::Ending | Tenure::Bequeathed(_) | Tenure::HandingOver(_) => {
                 let at_most = ask.wait.unwrap_or(PATIENCE);
                 return self.wait(id, Some(at_most));

@@ -190,6 +190,8 @@ impl House {
             Tenure::Ending => {
                 self.wake_at(id, None);
                 self.accounts.remove(&id);
+                // Who came in between is to ask again, and hears that there is no such account.
+                self.dismiss();
             }
             Tenure::Bequeathed(heir) => self.search_for(id, heir),
             other @ (Tenure::Standing | Tenure::HandingOver(_) | Tenure::Stuck(_)) => account.tenure = other,
