@@ -11,7 +11,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{mpsc, watch};
 use tokio_rustls::TlsAcceptor;
@@ -35,6 +35,9 @@ pub(crate) struct Context {
     pub(crate) shared: Arc<Shared>,
     pub(crate) commands: mpsc::UnboundedSender<Command>,
 }
+
+/// Who takes the port while it changes from one socket to the other gives it back within this, or keeps it.
+const GIVEN_BACK_WITHIN: Duration = Duration::from_secs(10);
 
 /// The port, open or refusing.
 enum Door {
@@ -83,7 +86,7 @@ pub(crate) async fn serve(
         tokio::select! {
             command = commands.recv() => match command {
                 Some(Command::Pause(done)) => {
-                    let result = shut(&mut door, address);
+                    let result = shut(&mut door, address).await;
                     pauses.send_modify(|pauses| *pauses += 1);
                     let _ = done.send(result);
                 }
@@ -104,10 +107,21 @@ pub(crate) async fn serve(
     }
 }
 
-fn shut(door: &mut Door, address: SocketAddr) -> io::Result<()> {
+async fn shut(door: &mut Door, address: SocketAddr) -> io::Result<()> {
     if let Door::Open(_) = door {
         *door = Door::Lost;
-        let socket = bind(address)?;
+        let began = Instant::now();
+        // Between the two sockets the port is anybody's: a call that takes it, to elsewhere, soon gives it back.
+        let socket = loop {
+            match bind(address) {
+                Err(error)
+                    if error.kind() == io::ErrorKind::AddrInUse && began.elapsed() < GIVEN_BACK_WITHIN =>
+                {
+                    tokio::time::sleep(Duration::from_millis(10)).await;
+                }
+                bound => break bound?,
+            }
+        };
         socket.set_reuseaddr(false)?;
         *door = Door::Shut(socket);
     }
