@@ -19,7 +19,8 @@
 //!       │                                                      ▼  the previous refresh token once, then
 //!    Absent                 after 1 min, then every 5:       Refused ──▶ Refreshing(slow) ──▶ Saving, or Refused
 //!
-//! (Marking ends with the window, or with the token: the refresh is sent then, marked or not.)
+//! (Marking ends with the window, or with the token: the refresh is sent then, marked or not. Only an access token that
+//! a restart might serve needs the mark; before the first save of a life, nobody knows what lies on disk.)
 //!
 //! the PIN (pin.rs)
 //!           a person is needed,                 issued               entered

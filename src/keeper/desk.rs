@@ -415,19 +415,27 @@ impl Keeper {
                     }
                 }
             }
-            Phase::Marking { grant, since, .. }
-            | Phase::Refreshing {
-                grant,
-                since,
-                attempt: Attempt::Usual | Attempt::Repeated | Attempt::Previous,
-            } => match grant.access.as_ref().filter(|access| access.lives(now)) {
+            Phase::Marking { attempt: Attempt::Slow, .. }
+            | Phase::Refreshing { attempt: Attempt::Slow, .. }
+                if reader.newer_than.is_some() =>
+            {
+                to_the_end
+            }
+            Phase::Absent
+            | Phase::Refused { .. }
+            | Phase::Marking { attempt: Attempt::Slow, .. }
+            | Phase::Refreshing { attempt: Attempt::Slow, .. } => self.without_token(now, reader),
+            Phase::Marking { grant, since, .. } | Phase::Refreshing { grant, since, .. } => match grant
+                .access
+                .as_ref()
+                .filter(|access| access.lives(now))
+            {
                 Some(access) if reader.takes_old(access) => {
                     let lent_from = (*since + OLD_TOKEN_AFTER).min(reader.deadline);
                     if now < lent_from { Verdict::WaitUntil(lent_from) } else { give(access, Duration::ZERO) }
                 }
                 Some(_) | None => to_the_end,
             },
-            Phase::Refreshing { attempt: Attempt::Slow, .. } if reader.newer_than.is_some() => to_the_end,
             Phase::Saving { .. } => to_the_end,
             Phase::Retrying { grant, at, .. } => {
                 let doubt = grant.doubt;
@@ -445,9 +453,6 @@ impl Keeper {
                     }
                     None => self.without_token(now, reader),
                 }
-            }
-            Phase::Absent | Phase::Refused { .. } | Phase::Refreshing { attempt: Attempt::Slow, .. } => {
-                self.without_token(now, reader)
             }
         }
     }

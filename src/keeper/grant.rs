@@ -83,8 +83,8 @@ impl Grant {
         }
     }
 
-    /// Whether the disk holds an access token that a restart would serve though a refresh may have killed it.
-    pub(super) fn needs_mark(&self, now: Moment) -> bool {
+    /// Whether a restart would serve the access token if it found no mark on disk.
+    pub(super) fn outlives_restart(&self, now: Moment) -> bool {
         self.doubt == Doubt::None && self.access.as_ref().is_some_and(|access| now < access.expires_at)
     }
 }
@@ -110,7 +110,7 @@ pub(super) enum Phase {
     /// The access token is in use until its planned refresh.
     Authorized { grant: Box<Grant> },
     /// The store is being told that a refresh is about to be sent.
-    Marking { grant: Box<Grant>, save: SaveId, since: Moment },
+    Marking { grant: Box<Grant>, attempt: Attempt, save: SaveId, since: Moment },
     /// A refresh is in flight.
     Refreshing { grant: Box<Grant>, attempt: Attempt, since: Moment },
     /// New tokens are on their way to the disk.
@@ -150,7 +150,10 @@ impl Phase {
     /// The state's name, where the grant decides it and not the PIN.
     pub(super) fn state(&self) -> Option<State> {
         match self {
-            Self::Absent | Self::Refused { .. } | Self::Refreshing { attempt: Attempt::Slow, .. } => None,
+            Self::Absent
+            | Self::Refused { .. }
+            | Self::Marking { attempt: Attempt::Slow, .. }
+            | Self::Refreshing { attempt: Attempt::Slow, .. } => None,
             Self::Authorized { .. } => Some(State::Authorized),
             Self::Marking { .. } | Self::Refreshing { .. } | Self::Saving { .. } => Some(State::Refreshing),
             Self::Retrying { .. } => Some(State::Retrying),

@@ -13,6 +13,8 @@ pub(super) struct Ledger {
     ordered: u64,
     reported: u64,
     wanted: Wanted,
+    /// Whether a save has succeeded since the start.
+    written: bool,
     failures: u32,
     /// How often something came that cannot be had again; how often by the save on its way; how often by what lies on disk.
     gains: u64,
@@ -118,6 +120,7 @@ impl Ledger {
         }
         self.reported = save.0;
         if ok {
+            self.written = true;
             self.gains_saved = self.gains_ordered;
             self.told = None;
             return if std::mem::take(&mut self.failures) > 0 { Report::Recovered } else { Report::Saved };
@@ -137,6 +140,11 @@ impl Ledger {
     /// Whether the last save failed.
     pub(super) fn is_failing(&self) -> bool {
         self.failures > 0
+    }
+
+    /// Whether this life has written what lies on disk.
+    pub(super) fn has_written(&self) -> bool {
+        self.written
     }
 
     /// Failed saves in a row.

@@ -57,8 +57,7 @@ impl Keeper {
     pub(super) fn stored_grant(&self) -> Option<StoredGrant> {
         let grant = self.phase.grant()?;
         let under_way = match &self.phase {
-            Phase::Marking { .. } => true,
-            Phase::Refreshing { attempt, .. } => *attempt != Attempt::Slow,
+            Phase::Marking { attempt, .. } | Phase::Refreshing { attempt, .. } => *attempt != Attempt::Slow,
             Phase::Absent
             | Phase::Authorized { .. }
             | Phase::Saving { .. }
@@ -86,7 +85,9 @@ impl Keeper {
         match std::mem::replace(&mut self.phase, Phase::Absent) {
             Phase::Absent => {}
             Phase::Authorized { grant } => self.advance_authorized(now, grant),
-            Phase::Marking { grant, save, since } => self.advance_marking(now, grant, save, since),
+            Phase::Marking { grant, attempt, save, since } => {
+                self.advance_marking(now, grant, attempt, save, since);
+            }
             Phase::Saving { grant, save, since, news } => {
                 if self.ledger.is_reported(save) || now >= since + SAVE_PATIENCE {
                     self.publish(grant, news);
@@ -99,7 +100,7 @@ impl Keeper {
             Phase::Retrying { grant, at, not_before } => self.advance_retrying(now, grant, at, not_before),
             Phase::Refused { grant, at, not_before } => {
                 if at <= now && self.may_call() {
-                    self.send_refresh(grant, Attempt::Slow, now);
+                    self.begin_refresh(grant, Attempt::Slow, now);
                 } else {
                     self.phase = Phase::Refused { grant, at, not_before };
                 }
@@ -119,18 +120,37 @@ impl Keeper {
             grant.refusals = u32::MAX;
             self.phase = Phase::Retrying { grant, at, not_before: now };
             self.advance_grant(now);
-        } else if grant.needs_mark(now) {
-            let save = self.ledger.change();
-            self.phase = Phase::Marking { grant, save, since: now };
         } else {
-            self.send_refresh(grant, Attempt::Usual, now);
+            self.begin_refresh(grant, Attempt::Usual, now);
         }
     }
 
-    fn advance_marking(&mut self, now: Moment, mut grant: Box<Grant>, save: SaveId, since: Moment) {
+    /// Sends a refresh, once no later start will serve the access token that it may kill. That may be one that is not
+    /// here: what an earlier life left on disk may be living by another clock than the one of this start.
+    fn begin_refresh(&mut self, grant: Box<Grant>, attempt: Attempt, now: Moment) {
+        if grant.outlives_restart(now) || !self.ledger.has_written() {
+            let save = self.ledger.change();
+            self.phase = Phase::Marking { grant, attempt, save, since: now };
+        } else {
+            self.send_refresh(grant, attempt, now);
+        }
+    }
+
+    fn advance_marking(
+        &mut self,
+        now: Moment,
+        mut grant: Box<Grant>,
+        attempt: Attempt,
+        save: SaveId,
+        since: Moment,
+    ) {
         if self.season == Season::Stopping {
             self.ledger.change();
-            self.phase = Phase::Authorized { grant };
+            self.phase = match attempt {
+                Attempt::Usual | Attempt::Repeated => Phase::Authorized { grant },
+                Attempt::Previous => Phase::Retrying { grant, at: now, not_before: now },
+                Attempt::Slow => Phase::Refused { grant, at: now, not_before: now },
+            };
             return;
         }
         // Without the mark, a kill before the answer is saved would make the next start serve a dead token. So
@@ -138,9 +158,9 @@ impl Keeper {
         let closes_at = grant.living(now).map(|access| access.plan.closes_at());
         if !self.ledger.is_reported(save) {
             if Self::marking_ends_at(&grant, since, now) <= now {
-                self.send_refresh(grant, Attempt::Usual, since);
+                self.send_refresh(grant, attempt, since);
             } else {
-                self.phase = Phase::Marking { grant, save, since };
+                self.phase = Phase::Marking { grant, attempt, save, since };
             }
         } else if self.ledger.is_failing() && closes_at.is_some_and(|closes_at| now < closes_at) {
             let again_at = self.ledger.wake_at().unwrap_or(now).max(now + SAVE_PATIENCE);
@@ -149,7 +169,7 @@ impl Keeper {
             }
             self.phase = Phase::Authorized { grant };
         } else {
-            self.send_refresh(grant, Attempt::Usual, since);
+            self.send_refresh(grant, attempt, since);
         }
     }
 
@@ -165,7 +185,7 @@ impl Keeper {
         let dead = grant.refusals >= self.policy.refusals_before_pin && grant.living(now).is_none();
         if dead && not_before <= now && self.may_call() {
             if grant.previous.is_some() {
-                self.send_refresh(grant, Attempt::Previous, now);
+                self.begin_refresh(grant, Attempt::Previous, now);
             } else {
                 self.give_up(now, grant, Duration::ZERO);
             }
@@ -338,7 +358,7 @@ impl Keeper {
     fn troubled(&mut self, now: Moment, grant: Box<Grant>, attempt: Attempt, trouble: &Trouble) {
         let news = self.refreshes.failed(now, &trouble.reason);
         self.tell(news);
-        let mark_is_wrong = trouble.reach == Reach::Unsent && grant.needs_mark(now);
+        let mark_is_wrong = trouble.reach == Reach::Unsent && grant.outlives_restart(now);
         let grant = Self::doubted(grant, attempt, trouble);
         if trouble.rotated.is_some() {
             self.ledger.gain();

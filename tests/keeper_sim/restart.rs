@@ -2,7 +2,7 @@
 
 use ecobee_tokend::keeper::{Reach, State};
 
-use crate::world::{DAY, Errand, Mishap, Rotation, Shelf, Word, World, json, ms, secs};
+use crate::world::{DAY, DiskMishap, Errand, Mishap, Rotation, Shelf, Word, World, json, ms, secs};
 
 #[test]
 fn rule_7_a_restart_serves_the_stored_token_at_once_and_refreshes_nothing() {
@@ -70,6 +70,7 @@ fn rule_1_a_start_that_finds_the_mark_refreshes_before_it_serves() {
         world.run_until_sent(Errand::Refresh);
         world.run(ms(300));
         world.crash();
+        world.run(ms(30));
         assert_eq!(world.refreshes(), 2);
         let (_, lent) = world.lent_later(json());
         assert!(lent.promised >= secs(2900));
@@ -83,6 +84,7 @@ fn a_start_that_finds_an_expired_token_refreshes_before_it_serves() {
         world.disk.careless = careless;
         world.suspend(secs(5000));
         world.crash();
+        world.run(ms(30));
         assert_eq!(world.refreshes(), 1);
         let (_, lent) = world.lent_later(json());
         assert!(lent.promised >= secs(2900));
@@ -96,6 +98,7 @@ fn rule_1_the_mark_stays_while_it_is_unknown_what_ecobee_did() {
     world.run_until_state(State::Retrying);
     world.run(secs(1));
     world.crash();
+    world.run(ms(30));
     assert_eq!(world.refreshes(), 3, "refreshed at the start");
 }
 
@@ -200,19 +203,89 @@ fn rule_7_a_plan_that_a_restart_moved_is_written_down() {
     assert_eq!(world.disk.access().refresh_at, world.token().refresh_at);
 }
 
+/// Kills a daemon whose clock was wrong while its first refresh is in flight; its next start has the right time.
+fn killed_in_its_first_refresh(world: &mut World) {
+    world.reboot(secs(60));
+    assert_eq!(world.refreshes(), 0, "not before the disk knows");
+    world.run_until_sent(Errand::Refresh);
+    world.run(world.ecobee.latency - ms(1));
+    world.machine.synchronise();
+    world.reboot(secs(10));
+    assert_eq!(world.view().token, None, "ecobee may have replaced it");
+}
+
 /// Found by a simulated decade: a board that came up without the time refreshed what it had dropped in doubt, unmarked;
 /// the next start, its clock set, took the old token from the disk.
 #[test]
 fn rule_1_a_refresh_of_a_token_that_was_dropped_in_doubt_is_marked_too() {
     let mut world = World::authorized_with(|world| world.disk.shelf = Some(Shelf::new()));
     world.machine.lose_the_time(secs(DAY));
-    world.reboot(secs(60));
-    world.run_until_sent(Errand::Refresh);
-    assert!(world.disk.grant().refresh_sent, "before it is sent");
-    world.run(world.ecobee.latency.saturating_sub(ms(1)));
-    world.machine.synchronise();
-    world.reboot(secs(10));
-    assert_eq!(world.view().token, None, "ecobee has replaced it");
+    killed_in_its_first_refresh(&mut world);
+}
+
+#[test]
+fn rule_1_a_refresh_of_a_token_that_only_a_wrong_clock_let_expire_is_marked_too() {
+    let mut world = World::authorized_with(|world| world.disk.shelf = Some(Shelf::new()));
+    world.machine.set_wrong_by(7_200_000);
+    killed_in_its_first_refresh(&mut world);
+}
+
+/// They may work, and kill the token on disk. (No PIN comes, with which that would be saved over anyway.)
+#[test]
+fn rule_1_so_is_the_try_of_a_previous_refresh_token_and_that_of_a_refused_one() {
+    for rotation in [Rotation::Strict, Rotation::Same] {
+        let mut world = World::authorized_with(|world| {
+            world.disk.shelf = Some(Shelf::new());
+            world.ecobee.rotation = rotation;
+        });
+        world.run_until(world.token().refresh_at);
+        world.run(secs(5));
+        world.ecobee.next_refreshes(3, Mishap::Says(Word::Refused));
+        world.run_until(world.token().refresh_at);
+        while world.disk.grant().refusals < 3 {
+            world.run(secs(1));
+        }
+        assert!(world.view().token.is_some(), "the token outlives the refusals");
+        let before = world.refreshes();
+        for _ in 0..20 {
+            world.ecobee.next(Errand::Authorize, Mishap::Unsent);
+        }
+        world.machine.lose_the_time(secs(DAY));
+        world.reboot(secs(10));
+        world.run_until_sent(Errand::Refresh);
+        assert_eq!(world.refreshes(), before + 1);
+        world.run(world.ecobee.latency - ms(1));
+        world.machine.synchronise();
+        world.reboot(secs(10));
+        assert_eq!(world.view().token, None, "{rotation:?}: ecobee may have replaced it");
+    }
+}
+
+/// A disk that cannot be written costs the mark, not the token.
+#[test]
+fn the_first_refresh_of_a_life_does_not_wait_for_a_broken_disk() {
+    for mishap in [DiskMishap::Fails(ms(20)), DiskMishap::Takes(secs(40))] {
+        let mut world = World::authorized();
+        world.suspend(secs(5000));
+        world.disk.next(mishap);
+        world.crash();
+        let (took, lent) = world.lent_later(json());
+        assert!(took < secs(5), "{mishap:?}: {took:?}");
+        assert!(lent.promised >= secs(2900));
+    }
+}
+
+/// The disk is not written at each try of a long outage.
+#[test]
+fn a_life_marks_its_first_refresh_once() {
+    let mut world = World::authorized();
+    world.suspend(secs(5000));
+    world.ecobee.next_refreshes(20, Mishap::Unsent);
+    world.crash();
+    world.run(secs(30));
+    let orders = world.disk.orders;
+    world.run(secs(250));
+    assert_eq!(world.disk.orders, orders);
 }
 
 #[test]
