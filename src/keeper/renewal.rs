@@ -128,7 +128,9 @@ impl Keeper {
     /// Sends a refresh, once no later start will serve the access token that it may kill. That may be one that is not
     /// here: what an earlier life left on disk may be living by another clock than the one of this start.
     fn begin_refresh(&mut self, grant: Box<Grant>, attempt: Attempt, now: Moment) {
-        if grant.outlives_restart(now) || !self.ledger.has_written() {
+        // One that was given up has left the disk since then.
+        let on_disk = attempt != Attempt::Slow && grant.outlives_restart(now);
+        if on_disk || !self.ledger.has_written() {
             let save = self.ledger.change();
             self.phase = Phase::Marking { grant, attempt, save, since: now };
         } else {

@@ -101,9 +101,11 @@ impl Laws {
         self.pace.forced(&mut self.court, now, uid);
     }
 
-    /// A client may have brought a refresh on that waits for the call in flight to end.
+    /// A client may have brought a refresh on that waits for the call in flight to end, or for the first save.
     pub(crate) fn may_be_forced(&mut self) {
-        self.pace.may_be_forced();
+        if self.pace.calls() || !self.lending.has_saved() {
+            self.pace.may_be_forced();
+        }
     }
 
     /// The administrator wants a refresh now.

@@ -83,7 +83,8 @@ pub(super) struct Lending {
     /// Whether the disk may not hold what the keeper last wanted to be there.
     disk_trouble: bool,
     saving_since: Option<Moment>,
-    saved_since_start: bool,
+    /// Whether a save has worked since the start.
+    has_saved: bool,
     /// The access token whose times went wrong when it came over from another boot.
     misdated: Option<String>,
     /// Until when what came over from another boot may be wrong.
@@ -142,7 +143,7 @@ impl Lending {
     pub(super) fn waits(&self, court: &mut Court, id: RequestId, view: &View, calls: bool) {
         let Some(open) = self.open.get(&id) else { return };
         // The first save of a life goes before its first refresh, a slow one of a refused token too.
-        let marking = self.saving_since.is_some() && !self.saved_since_start;
+        let marking = self.saving_since.is_some() && !self.has_saved;
         let under_way = view.token.is_some() || view.state == State::Refreshing || calls || marking;
         let patient = open.ask.wait.is_some() || open.ask.want == Want::Authorize;
         court.hold(Law::AnswerInTime, under_way || patient, || format!("request {} is left hanging", id.0));
@@ -312,6 +313,11 @@ impl Lending {
         }
     }
 
+    /// Whether a save has worked since the start.
+    pub(super) fn has_saved(&self) -> bool {
+        self.has_saved
+    }
+
     fn save_hangs(&self, now: Moment) -> bool {
         self.saving_since.is_some_and(|since| since + SAVE_PATIENCE <= now)
     }
@@ -320,7 +326,7 @@ impl Lending {
     pub(super) fn saved(&mut self, record: Option<&Record>, now: Moment, worked: bool) {
         self.disk_trouble = !worked || self.save_hangs(now);
         self.saving_since = None;
-        self.saved_since_start |= worked;
+        self.has_saved |= worked;
         if self.rejection == Rejection::UnderWay {
             self.rejection = if worked { Rejection::Saved } else { Rejection::Unwritten };
         }

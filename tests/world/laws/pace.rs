@@ -333,11 +333,9 @@ impl Pace {
         self.refreshes.next_at = None;
     }
 
-    /// A client may have forced a refresh that waits for the call in flight to end.
+    /// A client may have forced a refresh that is still to come.
     pub(super) fn may_be_forced(&mut self) {
-        if self.call.is_some() {
-            self.refreshes.next_at = None;
-        }
+        self.refreshes.next_at = None;
     }
 
     /// A save is ordered.
