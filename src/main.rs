@@ -71,7 +71,8 @@ const OF_THE_CLIENT: [(&str, &str); 9] = [
 /// Threads that write to the disk or look names up come and go: none stays on an idle machine.
 const IDLE_THREADS_LEAVE_AFTER: Duration = Duration::from_secs(1);
 
-/// The saves of a burst, of which the supervisor makes twelve at a time, and some to look names up meanwhile.
+/// The store's write, and the look-ups of eight calls to ecobee, of notices and of clients' groups. One that finds no
+/// thread waits for the next.
 const THREADS_AT_MOST: usize = 16;
 
 /// A write that hangs in the kernel must not keep a stopping daemon.

@@ -36,9 +36,9 @@ use crate::systemd::{self, Contact};
 /// So many calls to ecobee at a time, of all accounts together (ecobee asks clients for restraint).
 const CALLS_AT_A_TIME: usize = 8;
 
-/// So many saves at a time: a burst of them leaves threads to look names up, even where the disk hangs. What waits for
-/// its turn is not rendered yet.
-const SAVES_AT_A_TIME: usize = 12;
+/// One save at a time, of all accounts together: the store's folder takes no two anyway, and a disk that hangs then
+/// holds one thread. What waits for its turn is not rendered yet.
+const SAVES_AT_A_TIME: usize = 1;
 
 /// What happened away from the loop.
 pub(super) enum Happening {
