@@ -47,6 +47,7 @@ mod renewal;
 mod series;
 mod words;
 
+use std::rc::Rc;
 use std::time::Duration;
 
 use budget::Budget;
@@ -76,7 +77,7 @@ enum Season {
 /// Keeps one account's grant alive. See the module's documentation.
 #[derive(Debug)]
 pub struct Keeper {
-    policy: Policy,
+    policy: Rc<Policy>,
     jitter: Jitter,
     season: Season,
     phase: Phase,
@@ -101,7 +102,7 @@ pub struct Keeper {
 impl Keeper {
     /// A keeper for an account of which `record` was stored. `seed` is for jitter; step it with
     /// [`Event::Started`] first.
-    pub fn new(policy: Policy, record: Record, now: Moment, seed: u64) -> Self {
+    pub fn new(policy: Rc<Policy>, record: Record, now: Moment, seed: u64) -> Self {
         let mut keeper = Self {
             policy,
             jitter: Jitter::new(seed),

@@ -42,21 +42,21 @@ enum Diary {
     Written,
 }
 
-/// Where the PIN stands.
+/// Where the PIN stands. What is known of one is boxed: most accounts have none for months.
 #[derive(Debug)]
 pub(super) enum PinFlow {
     /// None is wanted.
     Idle,
     /// ecobee is asked for one at `due`; the one before it is held until then.
-    Requesting { due: Moment, before: Option<Waiting> },
+    Requesting { due: Moment, before: Option<Box<Waiting>> },
     /// One waits to be entered.
-    Awaiting { waiting: Waiting },
+    Awaiting { waiting: Box<Waiting> },
 }
 
 impl Keeper {
     pub(super) fn restore_pin(&mut self, stored: StoredPin, now: Moment) {
         self.pin = PinFlow::Awaiting {
-            waiting: Waiting {
+            waiting: Box::new(Waiting {
                 // Nobody asked for it in this life, so it is newer than nothing.
                 serial: self.last_serial,
                 pin: stored.pin,
@@ -67,7 +67,7 @@ impl Keeper {
                 save: SaveId(0),
                 shown_from: now,
                 diary: Diary::Open,
-            },
+            }),
         };
     }
 
@@ -229,7 +229,7 @@ impl Keeper {
         self.last_serial += 1;
         let interval = issued.interval.max(LEAST_INTERVAL);
         self.pin = PinFlow::Awaiting {
-            waiting: Waiting {
+            waiting: Box::new(Waiting {
                 serial: self.last_serial,
                 pin: issued.pin,
                 code: issued.code,
@@ -239,7 +239,7 @@ impl Keeper {
                 save: self.ledger.gain(),
                 shown_from: now + SAVE_PATIENCE,
                 diary: Diary::Open,
-            },
+            }),
         };
     }
 

@@ -4,23 +4,27 @@ use std::time::Duration;
 
 use super::{Moment, News};
 
-/// Failures in a row, until a success.
+/// Failures in a row, until a success. Boxed, for there are rarely any.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Series {
+pub(super) struct Series(Option<Box<Row>>);
+
+#[derive(Clone, Debug)]
+struct Row {
     failures: u32,
-    trouble: Option<(Moment, Moment, String)>,
+    since: Moment,
+    last_at: Moment,
+    last_reason: String,
 }
 
 impl Series {
     /// Counts a failure; the first of a series is bigger news than the next.
     pub(super) fn failed(&mut self, now: Moment, reason: &str) -> News {
-        self.failures = self.failures.saturating_add(1);
-        let since = self.trouble.as_ref().map_or(now, |&(since, _, _)| since);
-        self.trouble = Some((since, now, reason.to_owned()));
-        if self.failures == 1 {
+        let (since, failures) = (self.since().unwrap_or(now), self.failures().saturating_add(1));
+        self.0 = Some(Box::new(Row { failures, since, last_at: now, last_reason: reason.to_owned() }));
+        if failures == 1 {
             News::TroubleBegan(reason.to_owned())
         } else {
-            News::TroubleGoesOn { failures: self.failures, reason: reason.to_owned() }
+            News::TroubleGoesOn { failures, reason: reason.to_owned() }
         }
     }
 
@@ -33,22 +37,21 @@ impl Series {
 
     /// Ends the series; how long it lasted, if there was one.
     pub(super) fn succeeded(&mut self, now: Moment) -> Option<Duration> {
-        self.failures = 0;
-        self.trouble.take().map(|(since, _, _)| now.since(since))
+        self.0.take().map(|row| now.since(row.since))
     }
 
     /// Failures in a row so far.
     pub(super) fn failures(&self) -> u32 {
-        self.failures
+        self.0.as_ref().map_or(0, |row| row.failures)
     }
 
     /// When the series began.
     pub(super) fn since(&self) -> Option<Moment> {
-        self.trouble.as_ref().map(|&(since, _, _)| since)
+        self.0.as_ref().map(|row| row.since)
     }
 
     /// The last failure, and when it was.
     pub(super) fn last(&self) -> Option<(Moment, &str)> {
-        self.trouble.as_ref().map(|(_, last, reason)| (*last, reason.as_str()))
+        self.0.as_ref().map(|row| (row.last_at, row.last_reason.as_str()))
     }
 }

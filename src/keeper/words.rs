@@ -37,7 +37,7 @@ pub enum Event {
     /// The administrator wants a refresh now (SIGUSR1).
     RefreshWanted,
     /// The settings were reloaded.
-    PolicyChanged(super::Policy),
+    PolicyChanged(Rc<super::Policy>),
     /// The daemon is about to leave: begin nothing new.
     Stopping,
     /// It stays after all.

@@ -29,7 +29,7 @@ pub(super) const VERSION: u64 = 1;
 /// SHA-256 over a prefix of our own and the key, in hexadecimal. API keys are 32 random characters, so that a
 /// plain hash gives nothing away; the prefix keeps it from matching a hash of the key made elsewhere.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Fingerprint(String);
+pub struct Fingerprint([u8; 32]);
 
 impl Fingerprint {
     /// The fingerprint of an API key.
@@ -37,10 +37,14 @@ impl Fingerprint {
         let mut hash = Sha256::new();
         hash.update(b"ecobee-tokend API key\0");
         hash.update(key.expose());
-        Self(hash.finalize().iter().fold(String::new(), |mut text, byte| {
+        Self(hash.finalize().into())
+    }
+
+    fn hex(&self) -> String {
+        self.0.iter().fold(String::new(), |mut text, byte| {
             let _ = write!(text, "{byte:02x}");
             text
-        }))
+        })
     }
 }
 
@@ -138,7 +142,7 @@ pub(super) fn encode(account: &str, key: &Fingerprint, record: &Record, now: &Re
     let content = Content {
         version: VERSION,
         account: account.to_owned(),
-        api_key_sha256: key.0.clone(),
+        api_key_sha256: key.hex(),
         clock: Written::at(now),
         grant: record.grant.as_ref().map(Grant::from),
         pin: record.pin.as_ref().map(Pin::from),
@@ -203,7 +207,7 @@ impl Content {
 
     /// Whether it belongs to this API key.
     pub(super) fn is_of(&self, key: &Fingerprint) -> bool {
-        self.api_key_sha256 == key.0
+        self.api_key_sha256 == key.hex()
     }
 
     /// Whether both belong to the same API key.

@@ -68,7 +68,7 @@ pub(super) struct House {
     names: Names,
     default: Option<usize>,
     default_name: Option<String>,
-    policy: Policy,
+    policy: Rc<Policy>,
     alarms: BTreeSet<(Moment, usize)>,
     alarm: Rc<Alarm>,
     client: Client,
@@ -122,7 +122,7 @@ impl House {
             names: Names::new(),
             default: None,
             default_name: None,
-            policy,
+            policy: Rc::new(policy),
             alarms: BTreeSet::new(),
             alarm,
             client,
@@ -150,7 +150,7 @@ impl House {
         self.last_account += 1;
         let name: Rc<str> = name.into();
         let tally = self.counts.tally(Rc::clone(&name));
-        let account = Account::new(Rc::clone(&name), tenant, self.policy.clone(), loaded, tally);
+        let account = Account::new(Rc::clone(&name), tenant, Rc::clone(&self.policy), loaded, tally);
         self.accounts.insert(self.last_account, Box::new(account));
         self.names.insert(name, self.last_account);
         self.last_account

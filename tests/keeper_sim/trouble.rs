@@ -231,7 +231,7 @@ fn a_late_answer_to_an_earlier_call_changes_nothing() {
             .find_map(|action| if let Action::SendAuthorize { call } = action { Some(call) } else { None })
     };
     let sent_at = Moment::from_millis(0);
-    let mut keeper = Keeper::new(Policy::default(), Record::default(), sent_at, 1);
+    let mut keeper = Keeper::new(Policy::default().into(), Record::default(), sent_at, 1);
     let first = call_in(keeper.step(sent_at, Event::Started)).expect("a call");
     let trouble = Trouble { reason: String::new(), reach: Reach::Sent, retry_after: None, rotated: None };
     keeper.step(sent_at, Event::Replied { call: first, sent_at, outcome: Outcome::Trouble(trouble) });

@@ -92,7 +92,7 @@ impl World {
         let disk = Disk::default();
         Self {
             now,
-            keeper: Keeper::new(policy.clone(), disk.record.clone(), now, 0),
+            keeper: Keeper::new(policy.clone().into(), disk.record.clone(), now, 0),
             policy,
             ecobee: Ecobee::default(),
             disk,
@@ -163,7 +163,7 @@ impl World {
         self.laws.restarted(&sight, &record, &self.disk.record);
         self.life += 1;
         self.fuse = None;
-        self.keeper = Keeper::new(self.policy.clone(), record, self.now, self.life);
+        self.keeper = Keeper::new(self.policy.clone().into(), record, self.now, self.life);
         self.step(Event::Started);
     }
 
@@ -205,7 +205,7 @@ impl World {
         // A pause that has begun is not cut short.
         self.laws.trouble(self.now + self.policy.retry_max.saturating_sub(policy.retry_max));
         self.policy = policy.clone();
-        self.step(Event::PolicyChanged(policy));
+        self.step(Event::PolicyChanged(policy.into()));
     }
 
     /// A needless tick.

@@ -258,14 +258,14 @@ fn in_doubt_a_pin_lives_on_as_if_no_time_had_passed() {
 fn a_fingerprint_tells_keys_apart_and_shows_neither() {
     let other = Fingerprint::of(&Secret::new("another key"));
     assert_ne!(key(), other);
-    assert_eq!(key().0.len(), 64);
+    assert_eq!(key().hex().len(), 64);
     assert!(!format!("{other:?}").contains("another"));
 }
 
 #[test]
 fn the_fingerprint_of_a_key_never_changes() {
     // Were it to change, every grant that is stored anywhere would count as another key's.
-    let shown = Fingerprint::of(&Secret::new("key")).0;
+    let shown = Fingerprint::of(&Secret::new("key")).hex();
     assert_eq!(shown, FINGERPRINT_OF_KEY);
 }
 

@@ -51,7 +51,7 @@ impl Account {
     pub(super) fn new(
         name: Rc<str>,
         tenant: Tenant,
-        policy: Policy,
+        policy: Rc<Policy>,
         loaded: Loaded,
         tally: Rc<Tally>,
     ) -> Self {

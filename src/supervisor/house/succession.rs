@@ -81,7 +81,8 @@ impl House {
         let Fittings { settings, client, policy, mut tenants, ways, .. } = fittings;
         self.client = client;
         self.teller.change(ways);
-        let policy_changed = mem::replace(&mut self.policy, policy.clone()) != policy;
+        let policy = Rc::new(policy);
+        let policy_changed = mem::replace(&mut self.policy, Rc::clone(&policy)) != policy;
         let before: Vec<(usize, Rc<str>)> =
             self.accounts.iter().map(|(&id, account)| (id, Rc::clone(&account.name))).collect();
         self.names.clear();
@@ -100,12 +101,12 @@ impl House {
         self.set_default(settings.default_account.as_deref());
         if policy_changed {
             for id in staying {
-                self.step(id, Event::PolicyChanged(policy.clone()));
+                self.step(id, Event::PolicyChanged(Rc::clone(&policy)));
             }
         }
         for id in back {
             // While it was on its way out it heard of no change.
-            self.step(id, Event::PolicyChanged(policy.clone()));
+            self.step(id, Event::PolicyChanged(Rc::clone(&policy)));
             self.step(id, Event::Resumed);
         }
         // Before the keepers hear of it, who would tell those who wait that the daemon is stopping.
