@@ -111,7 +111,7 @@ impl Problem {
     }
 
     pub(super) fn too_large(limit: usize) -> Self {
-        Self::new(Code::RequestTooLarge, format!("The body may be {limit} bytes long."))
+        Self::new(Code::RequestTooLarge, format!("The body may be {limit} bytes long at most."))
     }
 
     /// `name` must be a possible name: nothing else of the path is repeated.

@@ -32,10 +32,12 @@ impl Parameter {
         }
     }
 
-    const fn wanted(self) -> &'static str {
+    fn wanted(self) -> String {
         match self {
-            Self::MinTtl => "a number of whole seconds, as in min_ttl=300",
-            Self::Wait => "a number of whole seconds from 0 to 3600, as in wait=60",
+            Self::MinTtl => "a number of whole seconds, as in min_ttl=300".to_owned(),
+            Self::Wait => {
+                format!("a number of whole seconds from 0 to {}, as in wait=60", LONGEST_WAIT.as_secs())
+            }
         }
     }
 
@@ -84,15 +86,9 @@ impl Parameters {
 }
 
 fn unknown(name: &str, known: &[Parameter]) -> String {
-    let names = known.iter().map(|parameter| parameter.name());
-    let start = format!("There is no parameter \"{}\" here", shown(name));
-    if let Some(nearest) = names.clone().find(|known| distance(name, known) <= known.len() / 3) {
-        return format!("{start}; did you mean {nearest}?");
-    }
-    match names.collect::<Vec<_>>().join(" and ") {
-        none if none.is_empty() => format!("{start}; this path takes none."),
-        some => format!("{start}; this path takes {some}."),
-    }
+    let names: Vec<_> = known.iter().map(|parameter| parameter.name()).collect();
+    let takes = if names.is_empty() { "none".to_owned() } else { names.join(" and ") };
+    format!("There is no parameter \"{}\" here; this path takes {takes}.", shown(name))
 }
 
 /// A client's own words, as far as they can be shown to it: what is long may be a token that stands in the wrong place, and
@@ -102,49 +98,4 @@ fn shown(words: &str) -> String {
         return words.to_owned();
     }
     words.chars().take(8).chain(['…']).collect()
-}
-
-/// So much of a client's own words as is worth comparing.
-fn excerpt(words: &str) -> &str {
-    words.char_indices().nth(40).map_or(words, |(end, _)| &words[..end])
-}
-
-/// How many letters must be put in, taken out or changed to make one word of the other (Levenshtein).
-fn distance(one: &str, other: &str) -> usize {
-    let one = excerpt(one);
-    let mut row: Vec<usize> = (0..=other.chars().count()).collect();
-    for (above, letter) in one.chars().enumerate() {
-        let mut diagonal = above;
-        let mut left = above + 1;
-        for (cell, wanted) in row.iter_mut().skip(1).zip(other.chars()) {
-            let changed = diagonal + usize::from(!letter.eq_ignore_ascii_case(&wanted));
-            diagonal = *cell;
-            left = changed.min(diagonal + 1).min(left + 1);
-            *cell = left;
-        }
-        if let Some(first) = row.first_mut() {
-            *first = above + 1;
-        }
-    }
-    row.last().copied().unwrap_or_default()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::distance;
-
-    #[test]
-    fn words_are_as_far_apart_as_letters_must_change() {
-        for (one, other, apart) in [
-            ("wait", "wait", 0),
-            ("WAIT", "wait", 0),
-            ("min-ttl", "min_ttl", 1),
-            ("minttl", "min_ttl", 1),
-            ("wiat", "wait", 2),
-            ("", "wait", 4),
-            ("timeout", "wait", 6),
-        ] {
-            assert_eq!(distance(one, other), apart, "{one} {other}");
-        }
-    }
 }
