@@ -490,11 +490,7 @@ fn rule_12_a_changed_scope_is_said_and_waits_for_the_next_authorization() {
 #[test]
 fn rule_15_a_start_from_the_store_says_no_secret() {
     let stage = Stage::with_lifetime(HOUR);
-    let daemon = stage.start_authorized();
-    stage.simulator.revoke_all();
-    daemon.post("/token/rejected", &daemon.token("home"));
-    daemon.pin("home");
-    assert!(daemon.stop().success());
+    stage.store_a_refused_grant();
 
     let daemon = stage.start();
 

@@ -131,12 +131,7 @@ fn a_grant_that_counts_as_good_is_not_replaced_until_it_is_forgotten() {
 #[test]
 fn a_grant_that_ecobee_has_refused_too_often_is_kept_aside() {
     let stage = Stage::with_lifetime(HOUR);
-    let daemon = stage.start_authorized();
-    let token = daemon.token("home");
-    stage.simulator.revoke_all();
-    daemon.post("/token/rejected", &token);
-    daemon.pin("home");
-    assert!(daemon.stop().success());
+    stage.store_a_refused_grant();
     let before = stage.stored("home");
     let ended = import(&stage, &["-"], "another-token").with(0);
     let words = ended.said();

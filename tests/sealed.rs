@@ -264,12 +264,7 @@ fn a_key_can_be_a_credential_of_the_unit() {
 #[test]
 fn import_writes_into_a_sealed_store_and_keeps_aside_sealed_what_it_replaces() {
     let mut stage = stage().store_section("key-file = \"one.key\"");
-    let daemon = stage.start_authorized();
-    let token = daemon.token("home");
-    stage.simulator.revoke_all();
-    daemon.post("/token/rejected", &token);
-    daemon.pin("home");
-    assert!(daemon.stop().success());
+    stage.store_a_refused_grant();
     let foreign = stage.folder.path().join("bare");
     fs::write(&foreign, "a-refresh-token-of-another-client").expect("it is ours");
     fs::set_permissions(&foreign, fs::Permissions::from_mode(0o600)).expect("it is ours");

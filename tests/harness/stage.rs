@@ -253,6 +253,16 @@ impl Stage {
         }
         daemon
     }
+
+    /// A daemon gets a grant for `home`, has it refused by ecobee as often as it takes, and stops once a PIN waits.
+    pub(crate) fn store_a_refused_grant(&self) {
+        let daemon = self.start_authorized();
+        let token = daemon.token("home");
+        self.simulator.revoke_all();
+        daemon.post("/token/rejected", &token);
+        daemon.pin("home");
+        assert!(daemon.stop().success());
+    }
 }
 
 /// What is in the way of saving.

@@ -59,8 +59,8 @@ impl Client {
         self.response_to("GET")
     }
 
-    /// The next response, `None` if the house closes the connection instead.
-    pub(crate) fn response_to(&mut self, method: &str) -> Option<Response> {
+    /// The lines of the next response's head, `None` if the house closes the connection instead.
+    pub(crate) fn head(&mut self) -> Option<Vec<String>> {
         let mut lines = Vec::new();
         loop {
             let mut line = String::new();
@@ -73,12 +73,17 @@ impl Client {
                 read => read.unwrap(),
             };
             match line.trim_end() {
-                "" => break,
+                "" => return Some(lines),
                 line => lines.push(line.to_owned()),
             }
         }
-        let status = lines[0].split(' ').nth(1).unwrap().parse().unwrap();
-        let mut response = Response { status, head: lines, body: String::new() };
+    }
+
+    /// The next response, `None` if the house closes the connection instead.
+    pub(crate) fn response_to(&mut self, method: &str) -> Option<Response> {
+        let head = self.head()?;
+        let status = head[0].split(' ').nth(1).unwrap().parse().unwrap();
+        let mut response = Response { status, head, body: String::new() };
         let length: usize = response.header("content-length").expect("a content-length").parse().unwrap();
         if method != "HEAD" {
             let mut body = vec![0; length];

@@ -26,6 +26,8 @@ fn the_house_takes_so_many_and_no_more() {
     let mut late = house.connect();
     late.response().unwrap().problem(429, "too-many-requests");
     assert_eq!(late.until_closed(), b"");
+    // One that still speaks is heard out for a moment: no broken pipe keeps it from reading why.
+    late.send(b"GET /token HTTP/1.1\r\n\r\n");
 
     assert_eq!(guests[0].get("/token").status, 200, "nobody else notices");
     drop(guests.pop());
