@@ -1,10 +1,11 @@
 //! A grant from another client: its refresh token becomes ours.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 
 use super::RunError;
-use super::fittings::Fittings;
+use super::fittings::{Fittings, Tenant};
 use crate::clock::Reading;
 use crate::config::Settings;
 use crate::foreign::{self, ForeignError};
@@ -62,33 +63,30 @@ impl ImportError {
 /// Its next start trades it for an access token before it serves. A grant that still counts as good is never replaced;
 /// one that has been refused too often is kept aside.
 pub fn import(settings: Settings, account: Option<&str>, bytes: &[u8]) -> Result<Imported, ImportError> {
-    let name = account_of(&settings, account)?;
-    let directory = settings.store.directory.clone();
-    let fittings = Fittings::of(settings).map_err(ImportError::Run)?;
-    let Some(tenant) = fittings.tenants.get(&name) else {
-        return Err(ImportError::Account(format!("there is no account {name}")));
-    };
-    let mut grants = foreign::read(bytes).map_err(ImportError::Foreign)?;
-    grants.retain(|grant| grant.api_key.as_ref().is_none_or(|key| *key == tenant.api_key));
-    let grant = match grants.len() {
-        0 => return Err(ImportError::OtherKey { account: name }),
-        1 => grants.remove(0),
-        _ => return Err(ImportError::Several),
-    };
+    let Fittings { settings, policy, tenants, keys, .. } =
+        Fittings::of(settings).map_err(ImportError::Run)?;
+    let (name, tenant) = account_of(&settings, &tenants, account)?;
+    let grants = foreign::read(bytes).map_err(ImportError::Foreign)?;
+    let mut fitting =
+        grants.into_iter().filter(|grant| grant.api_key.as_ref().is_none_or(|key| *key == tenant.api_key));
+    let grant = fitting.next().ok_or_else(|| ImportError::OtherKey { account: name.to_owned() })?;
+    if fitting.next().is_some() {
+        return Err(ImportError::Several);
+    }
 
     let stored = |error: StoreError| ImportError::Run(RunError::Store(error));
     let now = Reading::take();
-    let (store, folder_notes) = Store::open_with(&directory, fittings.keys).map_err(stored)?;
-    let loaded = store.load(&name, &tenant.fingerprint, &now).map_err(stored)?;
+    let (store, folder_notes) = Store::open_with(&settings.store.directory, keys).map_err(stored)?;
+    let loaded = store.load(name, &tenant.fingerprint, &now).map_err(stored)?;
     let notes = folder_notes.iter().chain(&loaded.notes).filter(|note| note.is_warning());
     let notes = notes.map(ToString::to_string).collect();
     let before = loaded.record.unwrap_or_default();
     let mut replaced = None;
     if let Some(old) = &before.grant {
-        if old.refusals < fittings.policy.refusals_before_pin && !old.refresh_token.is_empty() {
-            return Err(ImportError::Living { account: name });
+        if old.refusals < policy.refusals_before_pin && !old.refresh_token.is_empty() {
+            return Err(ImportError::Living { account: name.to_owned() });
         }
-        replaced = store.set_aside(&name, &now).map_err(stored)?;
+        replaced = store.set_aside(name, &now).map_err(stored)?;
     }
     let record = Record {
         grant: Some(StoredGrant {
@@ -103,25 +101,29 @@ pub fn import(settings: Settings, account: Option<&str>, bytes: &[u8]) -> Result
         // People who wait for a PIN are to hear that it is over.
         told: before.told,
     };
-    store.encode(&name, &tenant.fingerprint, &record, &now).write().map_err(stored)?;
-    Ok(Imported { account: name, replaced, notes })
+    store.encode(name, &tenant.fingerprint, &record, &now).write().map_err(stored)?;
+    Ok(Imported { account: name.to_owned(), replaced, notes })
 }
 
-fn account_of(settings: &Settings, account: Option<&str>) -> Result<String, ImportError> {
-    let names: Vec<&str> = settings.accounts.keys().map(String::as_str).collect();
+/// The account that is meant.
+fn account_of<'a>(
+    settings: &Settings,
+    tenants: &'a BTreeMap<String, Tenant>,
+    account: Option<&str>,
+) -> Result<(&'a str, &'a Tenant), ImportError> {
     let source = settings.source.display();
-    if names.is_empty() {
+    if tenants.is_empty() {
         return Err(ImportError::Run(RunError::Unsupported(format!(
             "{source}: there is no account yet; add an [accounts.NAME] table with the API key of the other client"
         ))));
     }
-    let known = names.join(", ");
-    match account.or(settings.default_account.as_deref()) {
-        Some(name) if settings.accounts.contains_key(name) => Ok(name.to_owned()),
-        Some(name) => {
-            Err(ImportError::Account(format!("--account: {name} is none of those in {source}: {known}")))
-        }
-        None => Err(ImportError::Account(format!("which account? Say --account with one of {known}"))),
+    let known = tenants.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
+    let Some(name) = account.or(settings.default_account.as_deref()) else {
+        return Err(ImportError::Account(format!("which account? Say --account with one of {known}")));
+    };
+    match tenants.get_key_value(name) {
+        Some((name, tenant)) => Ok((name, tenant)),
+        None => Err(ImportError::Account(format!("--account: {name} is none of those in {source}: {known}"))),
     }
 }
 
