@@ -106,7 +106,7 @@ fn may_be_run(program: &Path) -> Result<(), String> {
 
 fn of_account(settings: &Settings, name: &str, account: &Account) -> String {
     let key = match &account.api_key_source {
-        ApiKeySource::Inline => format!("API key in {}", Found(&settings.source)),
+        ApiKeySource::Inline => format!("API key in {}", PathAndRights(&settings.source)),
         ApiKeySource::Kept(source) => format!("API key from {}", in_words(source)),
     };
     let list = |principals: &[Principal]| {
@@ -175,7 +175,7 @@ fn of_store(fittings: &Fittings) -> String {
         }
         Err(error) => format!("cannot be listed: {error}"),
     };
-    format!("{}; {sealed}; {grants}", Found(directory))
+    format!("{}; {sealed}; {grants}", PathAndRights(directory))
 }
 
 fn of_ecobee(fittings: &Fittings) -> String {
@@ -185,8 +185,9 @@ fn of_ecobee(fittings: &Fittings) -> String {
         Some(proxy) => format!("by the proxy {proxy} of the environment"),
     };
     let trust = ecobee.ca_file.as_ref();
-    let trust =
-        trust.map(|file| format!("; beside the system's, the certificates in {} are believed", Found(file)));
+    let trust = trust.map(|file| {
+        format!("; beside the system's, the certificates in {} are believed", PathAndRights(file))
+    });
     format!("{}, {way}{}", ecobee.url, trust.unwrap_or_default())
 }
 
@@ -201,7 +202,7 @@ fn of_notify(fittings: &Fittings) -> String {
         ways.push(format!("{webhook}{}{}", bearer.unwrap_or_default(), proxy.unwrap_or_default()));
     }
     if let Some(program) = notify.command.as_ref().and_then(|command| command.first()) {
-        ways.push(format!("command {}", Found(Path::new(program))));
+        ways.push(format!("command {}", PathAndRights(Path::new(program))));
     }
     if ways.is_empty() {
         return "nobody is told of anything; the log and the service's status show the PIN".to_owned();
@@ -211,15 +212,15 @@ fn of_notify(fittings: &Fittings) -> String {
 
 fn in_words(source: &KeySource) -> String {
     match source {
-        KeySource::File(path) => Found(path).to_string(),
+        KeySource::File(path) => PathAndRights(path).to_string(),
         KeySource::Credential { name, .. } => format!("systemd's credential {name}"),
     }
 }
 
 /// A path, and who may do what with what is there.
-struct Found<'a>(&'a Path);
+struct PathAndRights<'a>(&'a Path);
 
-impl fmt::Display for Found<'_> {
+impl fmt::Display for PathAndRights<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.0.display())?;
         match fs::metadata(self.0) {
