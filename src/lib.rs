@@ -19,7 +19,7 @@
 //! and swap, [`foreign`] reads other clients' files for `import`.
 //!
 //! # Four ways through the house
-//! - **A reader's `GET /token`**: `socket` turns it into an [`Ask`](keeper::Ask), `supervisor::Desk` steps the
+//! - **A reader's `GET /token`**: `socket` turns it into an [`Ask`](keeper::Ask), `supervisor::Clerk` steps the
 //!   account's keeper on the spot, and the [`Answer`](keeper::Answer) goes back; no task switch, no wait unless the
 //!   keeper says so.
 //! - **A refresh token from ecobee's answer to the disk**: `ecobee` makes an [`Outcome`](keeper::Outcome) of it, the

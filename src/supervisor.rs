@@ -2,7 +2,7 @@
 //!
 //! All accounts live on one thread, a keeper each, and share one alarm. What happens elsewhere (a call to ecobee,
 //! a write to the disk, a signal) comes back to the loop as a word in a channel. A client's question does not
-//! need the loop: [`Desk`] steps the keeper on the spot, so that lending a token costs no task switch.
+//! need the loop: [`Clerk`] steps the keeper on the spot, so that lending a token costs no task switch.
 //!
 //! Only here is an [`Action`](crate::keeper::Action) carried out, and only here is the watchdog fed.
 
@@ -26,7 +26,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep_until};
 
 use fittings::{Fittings, socket_group};
-pub use house::Desk;
+pub use house::Clerk;
 use house::{Happening, House};
 pub use import::{ImportError, Imported, import};
 pub use outline::{Outline, check};
@@ -166,7 +166,7 @@ pub async fn run(settings: Settings, inherited: Vec<OwnedFd>) -> Result<(), RunE
     let (stop_serving, serving_stops) = oneshot::channel::<()>();
     let server = tokio::task::spawn_local(socket::serve(
         listeners,
-        Rc::new(Desk::new(Rc::clone(&house))),
+        Rc::new(Clerk::new(Rc::clone(&house))),
         limits(),
         async {
             let _ = serving_stops.await;

@@ -1,7 +1,7 @@
 //! All accounts under one roof: steps keepers, carries out what they order.
 
 mod account;
-mod desk;
+mod clerk;
 mod succession;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -12,7 +12,7 @@ use std::rc::Rc;
 use tokio::sync::{Semaphore, mpsc::UnboundedSender, oneshot};
 
 use account::{Account, Tenure};
-pub use desk::Desk;
+pub use clerk::Clerk;
 pub(super) use succession::Found;
 use succession::Rereading;
 

@@ -1,4 +1,4 @@
-//! Where the socket's requests are decided.
+//! Takes what the socket's clients ask to the keepers.
 
 use std::cell::RefCell;
 use std::future::Future;
@@ -45,6 +45,7 @@ impl House {
                 return self.wait(id, Some(at_most));
             }
         }
+        // Whoever is answered on the spot leaves the number to the next.
         let request = RequestId(self.last_request + 1);
         self.at_the_desk = Some((request, None));
         self.step(id, Event::Asked(request, ask));
@@ -74,17 +75,17 @@ enum Asking {
     Waits { request: RequestId, receiver: oneshot::Receiver<Answer>, at_most: Option<Duration> },
 }
 
-/// Where the socket's requests are decided.
+/// The house, as the socket knows it: each question is put to its account's keeper on the spot.
 #[derive(Clone)]
-pub struct Desk(Rc<RefCell<House>>);
+pub struct Clerk(Rc<RefCell<House>>);
 
-impl Desk {
+impl Clerk {
     pub(in crate::supervisor) fn new(house: Rc<RefCell<House>>) -> Self {
         Self(house)
     }
 }
 
-impl Lender for Desk {
+impl Lender for Clerk {
     type Account = usize;
     type Waiting = Waiting;
 
@@ -144,7 +145,7 @@ impl Lender for Desk {
             Asking::Answered(answer) => Asked::Now(answer),
             Asking::Waits { request, receiver, at_most } => {
                 let timer = at_most.map(|at_most| Box::pin(sleep(at_most)));
-                Asked::Later(Waiting { desk: self.clone(), account, request, receiver, timer })
+                Asked::Later(Waiting { clerk: self.clone(), account, request, receiver, timer })
             }
         }
     }
@@ -180,7 +181,7 @@ fn nothing() -> View {
 
 /// A request that waits for its answer. Dropped when the client hangs up.
 pub struct Waiting {
-    desk: Desk,
+    clerk: Clerk,
     account: usize,
     request: RequestId,
     receiver: oneshot::Receiver<Answer>,
@@ -205,7 +206,7 @@ impl Future for Waiting {
 
 impl Drop for Waiting {
     fn drop(&mut self) {
-        let mut house = self.desk.0.borrow_mut();
+        let mut house = self.clerk.0.borrow_mut();
         if house.waiting.remove(&self.request).is_some() {
             house.step(self.account, Event::HungUp(self.request));
         }
