@@ -25,12 +25,12 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep_until};
 
-use fittings::{Fittings, socket_group};
+use fittings::{Fittings, Tenant, socket_group};
 pub use house::Clerk;
 use house::{Happening, House};
 pub use import::{ImportError, Imported, import};
 pub use outline::{Outline, check};
-use reload::{Doors, Prepared, locked_out, needs_restart};
+use reload::{Prepared, restart_remark};
 
 use crate::clock::{Alarm, Reading};
 use crate::config::{ConfigError, Settings};
@@ -107,16 +107,9 @@ pub async fn run(settings: Settings, inherited: Vec<OwnedFd>) -> Result<(), RunE
     let mut signals = Signals::catch().map_err(system("signals cannot be caught"))?;
     let alarm = Rc::new(Alarm::new().map_err(system("a timer cannot be made"))?);
     let fittings = Fittings::of(settings)?;
-    let doors = if inherited.is_empty() { Doors::OurOwn } else { Doors::Inherited };
-    let listeners = match doors {
-        Doors::Inherited => inherited
-            .into_iter()
-            .map(socket::from_inherited)
-            .collect::<Result<_, _>>()
-            .map_err(RunError::Socket)?,
-        // Later: a socket of our own is not to be seen before everything else is in order.
-        Doors::OurOwn => Vec::new(),
-    };
+    let inherited = inherited.into_iter().map(socket::from_inherited);
+    let mut listeners: Vec<Bound> = inherited.collect::<Result<_, _>>().map_err(RunError::Socket)?;
+    let doors = if listeners.is_empty() { Doors::OurOwn } else { Doors::Inherited };
     let group = match doors {
         Doors::OurOwn => socket_group(&fittings.settings)?,
         Doors::Inherited => None,
@@ -129,38 +122,14 @@ pub async fn run(settings: Settings, inherited: Vec<OwnedFd>) -> Result<(), RunE
     let (happenings, happened) = unbounded_channel();
     let teller = Rc::new(Teller::new(ways));
     let mut house = House::new(Rc::clone(&alarm), client, policy, store, Rc::clone(&teller), happenings);
-    let reading = Reading::take();
     let all = tenants.len();
-    let mut said_at = Instant::now();
-    let mut take_time = |status: &dyn Fn() -> String| {
-        if said_at.elapsed() >= systemd::EXTEND_EVERY {
-            said_at = Instant::now();
-            systemd::extend();
-            systemd::status(&status());
-        }
-    };
-    for (number, (name, tenant)) in tenants.into_iter().enumerate() {
-        take_time(&|| format!("reading the stored grants: {number} of {all}"));
-        let loaded = house.store().load(&name, &tenant.fingerprint, &reading).map_err(RunError::Store)?;
-        house.move_in(&name, tenant, loaded);
-    }
-    let others = house.store().tidy(
-        |account| house.has(account),
-        &reading,
-        || take_time(&|| "encrypting what is not in use, or decrypting it".to_owned()),
-    );
-    for note in others {
-        diary::note(&note);
-    }
+    move_in(&mut house, tenants)?;
     house.set_default(settings.default_account.as_deref());
-
-    let listeners = match doors {
-        Doors::Inherited => listeners,
-        Doors::OurOwn => {
-            let bound = socket::bind(&settings.socket.path, settings.socket.mode, group);
-            vec![bound.map_err(RunError::Socket)?]
-        }
-    };
+    if let Doors::OurOwn = doors {
+        // Not sooner: it is not to be seen before everything else is in order.
+        let bound = socket::bind(&settings.socket.path, settings.socket.mode, group);
+        listeners.push(bound.map_err(RunError::Socket)?);
+    }
     let addresses = listeners.iter().map(Bound::address).collect::<Vec<_>>().join(", ");
     let house = Rc::new(RefCell::new(house));
     let (stop_serving, serving_stops) = oneshot::channel::<()>();
@@ -191,6 +160,43 @@ pub async fn run(settings: Settings, inherited: Vec<OwnedFd>) -> Result<(), RunE
     teller.finish(LAST_TELLING).await;
     tracing::info!("stopped");
     Ok(())
+}
+
+/// Lets all accounts in, each with what is stored of it, and has the rest of the store looked through. Blocks.
+fn move_in(house: &mut House, tenants: BTreeMap<String, Tenant>) -> Result<(), RunError> {
+    let reading = Reading::take();
+    let all = tenants.len();
+    let mut said_at = Instant::now();
+    let mut take_time = |status: &dyn Fn() -> String| {
+        if said_at.elapsed() >= systemd::EXTEND_EVERY {
+            said_at = Instant::now();
+            systemd::extend();
+            systemd::status(&status());
+        }
+    };
+    for (number, (name, tenant)) in tenants.into_iter().enumerate() {
+        take_time(&|| format!("reading the stored grants: {number} of {all}"));
+        let loaded = house.store().load(&name, &tenant.fingerprint, &reading).map_err(RunError::Store)?;
+        house.move_in(&name, tenant, loaded);
+    }
+    let others = house.store().tidy(
+        |account| house.has(account),
+        &reading,
+        || take_time(&|| "encrypting what is not in use, or decrypting it".to_owned()),
+    );
+    for note in others {
+        diary::note(&note);
+    }
+    Ok(())
+}
+
+/// Whose socket clients connect to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Doors {
+    /// The one that `[socket]` describes.
+    OurOwn,
+    /// systemd's: `[socket]` is not used.
+    Inherited,
 }
 
 /// The daemon once it serves.
@@ -280,7 +286,7 @@ impl Alive {
                 house.replied(account, call, sent_at, outcome);
             }
             Happening::Saved { account, save, result } => house.saved(account, save, result),
-            Happening::Fetched(found) => house.found(*found),
+            Happening::Found(found) => house.found(*found),
             Happening::Reread(result) => {
                 drop(house);
                 self.reread(result);
@@ -296,7 +302,7 @@ impl Alive {
                 self.stage = Stage::Finishing { since: Instant::now(), at_most };
                 systemd::stopping();
                 house.wind_up();
-                if let Some(what) = house.is_waited_for() {
+                if let Some(what) = house.awaited() {
                     let words = format!("stopping; {what}, for {} s at most", at_most.as_secs());
                     tracing::info!("{words}");
                     house.remark(Some(words));
@@ -320,18 +326,7 @@ impl Alive {
                 for warning in &fittings.warnings {
                     tracing::warn!("{warning}");
                 }
-                let restart = needs_restart(&self.settings, &fittings.settings, self.doors);
-                let mut remark = (!restart.is_empty())
-                    .then(|| format!("a restart is needed for what is new in {}", restart.join(", ")));
-                let source = self.settings.source.display();
-                match (&mut remark, locked_out(&self.settings, &fittings.settings)) {
-                    (Some(remark), Some(why)) => {
-                        *remark = format!("{remark}, {why}");
-                        tracing::error!("{source}: {remark}");
-                    }
-                    (Some(remark), None) => tracing::warn!("{source}: {remark}"),
-                    (None, _) => {}
-                }
+                let remark = restart_remark(&self.settings, &fittings.settings, self.doors);
                 let Settings { source, socket, store, .. } = self.settings.clone();
                 self.settings = Settings { source, socket, store, ..fittings.settings.clone() };
                 house.refurnish(fittings, fetched);
@@ -345,9 +340,7 @@ impl Alive {
         }
         systemd::status(&house.sentence());
         systemd::ready();
-        if house.has_reread() {
-            house.reread(self.settings.source.clone());
-        }
+        house.reread_is_over(self.settings.source.clone());
     }
 }
 
@@ -369,7 +362,7 @@ impl Stage {
 fn is_time_to_go(house: &House, taken: Duration, at_most: Duration) -> bool {
     let unsaved = house.unsaved();
     let saving_is_over = unsaved.is_empty() || taken >= STOP_ALLOWANCE;
-    let leaves = taken >= at_most || (house.rests() && saving_is_over);
+    let leaves = taken >= at_most || (!house.is_busy() && saving_is_over);
     if leaves && !unsaved.is_empty() {
         tracing::error!("leaving, though the newest state of {} could not be saved", unsaved.join(", "));
     }
@@ -396,6 +389,3 @@ pub async fn test_notify(settings: Settings) -> Result<Vec<(String, Result<Strin
     }
     Ok(ways.test().await)
 }
-
-/// Which accounts there are, by name.
-type Names = BTreeMap<Rc<str>, usize>;

@@ -22,6 +22,15 @@ pub(super) fn note_of(account: &str, note: &Note) {
     }
 }
 
+/// Writes down that the configuration has another scope than the grant.
+pub(super) fn scope(account: &str, granted: &str, wanted: &str) {
+    tracing::info!(
+        account,
+        "{account}: the grant has the scope {granted}, the configuration says {wanted}; it takes effect at the next \
+         authorization (ecobee-token authorize, or POST /authorize)"
+    );
+}
+
 /// Writes one piece of news down; `view` is the account as it is now.
 pub(super) fn write(account: &str, news: &News, view: &View, now: &Reading) {
     let at = |moment: &Moment| time_of_day(now.wall_of(*moment));

@@ -16,9 +16,9 @@ pub use clerk::Clerk;
 pub(super) use succession::Found;
 use succession::Rereading;
 
+use super::diary;
 use super::fittings::Tenant;
 use super::reload::Prepared;
-use super::{Names, diary};
 use crate::clock::{self, Alarm, Reading};
 use crate::ecobee::Client;
 use crate::keeper::{
@@ -53,8 +53,8 @@ pub(super) enum Happening {
         save: SaveId,
         result: Result<(), String>,
     },
-    /// The file of an account's successor was looked up.
-    Fetched(Box<Found>),
+    /// The file of an account's successor was searched for.
+    Found(Box<Found>),
     /// The configuration was read again; `Err` says why it cannot be used.
     Reread(Result<Box<Prepared>, String>),
 }
@@ -65,7 +65,8 @@ pub(super) struct House {
     accounts: BTreeMap<usize, Box<Account>>,
     last_account: usize,
     last_search: u64,
-    names: Names,
+    /// Those whose name is theirs still; whoever asks for a name is led to these.
+    names: BTreeMap<Rc<str>, usize>,
     default: Option<usize>,
     default_name: Option<String>,
     policy: Rc<Policy>,
@@ -119,7 +120,7 @@ impl House {
             accounts: BTreeMap::new(),
             last_account: 0,
             last_search: 0,
-            names: Names::new(),
+            names: BTreeMap::new(),
             default: None,
             default_name: None,
             policy: Rc::new(policy),
@@ -171,13 +172,13 @@ impl House {
         &self.store
     }
 
-    /// Whether nothing is under way.
-    pub(super) fn rests(&self) -> bool {
-        !self.accounts.values().any(|account| account.is_busy())
+    /// Whether a call or a save is under way.
+    pub(super) fn is_busy(&self) -> bool {
+        self.accounts.values().any(|account| account.is_busy())
     }
 
     /// What a stop waits for, in words; `None`: nothing.
-    pub(super) fn is_waited_for(&self) -> Option<&'static str> {
+    pub(super) fn awaited(&self) -> Option<&'static str> {
         let calls = self.accounts.values().any(|account| account.calls > 0);
         let saves = self.accounts.values().any(|account| account.saves > 0 || account.keeper.is_unsaved());
         match (calls, saves) {
@@ -252,7 +253,7 @@ impl House {
         }
     }
 
-    /// A call or a save has come to its end.
+    /// A call has come to its end.
     pub(super) fn replied(&mut self, account: usize, call: CallId, sent_at: Moment, outcome: Outcome) {
         if let Some(account) = self.accounts.get_mut(&account) {
             account.calls = account.calls.saturating_sub(1);

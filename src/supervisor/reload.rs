@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
+use super::Doors;
 use super::fittings::{self, Fittings};
 use crate::clock::Reading;
 use crate::config::{self, KeySource, Settings, StoreKey, Surroundings};
@@ -14,8 +15,8 @@ pub(super) struct Prepared {
     pub(super) fetched: BTreeMap<String, Fetched>,
 }
 
-/// Reads everything that a reload needs; changes nothing, a broken store file of a new account aside. `known` are the
-/// accounts whose files are in use. An error is a sentence on why nothing of it can be used.
+/// Reads everything that a reload needs; changes nothing but the stored files of new accounts, and those as a start would.
+/// `known` are the accounts whose files are in use. An error is a sentence on why nothing of it can be used.
 pub(super) fn prepare(source: &Path, store: &Store, known: &BTreeSet<String>) -> Result<Prepared, String> {
     let settings =
         config::load(source, &Surroundings::of_this_process()).map_err(|error| error.to_string())?;
@@ -29,18 +30,30 @@ pub(super) fn prepare(source: &Path, store: &Store, known: &BTreeSet<String>) ->
     Ok(Prepared { fittings, fetched })
 }
 
-/// Whose socket clients connect to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Doors {
-    /// The one that `[socket]` describes.
-    OurOwn,
-    /// systemd's: `[socket]` is not used.
-    Inherited,
+/// What a restart is needed for, in a sentence, for the status; it is written into the log here.
+pub(super) fn restart_remark(used: &Settings, new: &Settings, doors: Doors) -> Option<String> {
+    let keys = needs_restart(used, new, doors);
+    if keys.is_empty() {
+        return None;
+    }
+    let source = used.source.display();
+    let remark = format!("a restart is needed for what is new in {}", keys.join(", "));
+    match locked_out(used, new) {
+        None => {
+            tracing::warn!("{source}: {remark}");
+            Some(remark)
+        }
+        Some(why) => {
+            let remark = format!("{remark}, {why}");
+            tracing::error!("{source}: {remark}");
+            Some(remark)
+        }
+    }
 }
 
 /// Why a restart with the new settings would be refused, if the key that the grants are encrypted with is not among
 /// theirs: the daemon may be the last to know it.
-pub(super) fn locked_out(used: &Settings, new: &Settings) -> Option<String> {
+fn locked_out(used: &Settings, new: &Settings) -> Option<String> {
     let id = fittings::keys(used).today()?.id();
     let stays = used.store.directory == new.store.directory;
     (stays && !fittings::keys(new).open(id)).then(|| {
@@ -53,7 +66,7 @@ pub(super) fn locked_out(used: &Settings, new: &Settings) -> Option<String> {
 }
 
 /// The keys whose new values only a restart takes over.
-pub(super) fn needs_restart(used: &Settings, new: &Settings, doors: Doors) -> Vec<&'static str> {
+fn needs_restart(used: &Settings, new: &Settings, doors: Doors) -> Vec<&'static str> {
     let own_doors = doors == Doors::OurOwn;
     let (socket, store) = (&used.socket, &used.store);
     let key = |given: &Option<StoreKey>, by_credential, by_file| {

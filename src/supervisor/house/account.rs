@@ -66,7 +66,7 @@ impl Account {
             .and_then(|access| access.token.scope.as_deref())
             && granted != tenant.scope
         {
-            say_scope(&name, granted, &tenant.scope);
+            diary::scope(&name, granted, &tenant.scope);
         }
         Self {
             name,
@@ -94,12 +94,4 @@ impl Account {
     pub(super) fn is_busy(&self) -> bool {
         self.calls > 0 || self.saves > 0
     }
-}
-
-pub(super) fn say_scope(name: &str, before: &str, now: &str) {
-    tracing::info!(
-        account = name,
-        "{name}: the grant has the scope {before}, the configuration says {now}; it takes effect at the next \
-         authorization (ecobee-token authorize, or POST /authorize)"
-    );
 }

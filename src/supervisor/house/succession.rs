@@ -5,11 +5,12 @@ use std::mem;
 use std::path::PathBuf;
 use std::rc::Rc;
 
-use super::account::{Tenure, say_scope};
+use super::account::Tenure;
 use super::{Happening, House, Said, Season};
 use crate::clock::{self, Reading};
 use crate::keeper::Event;
 use crate::store::{Fetched, StoreError};
+use crate::supervisor::diary;
 use crate::supervisor::fittings::{Fittings, Tenant};
 use crate::supervisor::reload::prepare;
 use crate::systemd;
@@ -62,14 +63,16 @@ impl House {
         });
     }
 
-    /// What was read is taken over, or not: accounts may go again. Whether it is to be read once more.
-    pub(in crate::supervisor) fn has_reread(&mut self) -> bool {
+    /// What was read is taken over, or not: accounts may go again. It is read once more if that was wished for meanwhile.
+    pub(in crate::supervisor) fn reread_is_over(&mut self, source: PathBuf) {
         let again = mem::replace(&mut self.rereading, Rereading::No) == Rereading::OnceMore;
         let accounts: Vec<usize> = self.accounts.keys().copied().collect();
         for account in accounts {
             self.part_with(account);
         }
-        again
+        if again {
+            self.reread(source);
+        }
     }
 
     /// Takes another configuration over, between two steps, so that no client ever sees half of it.
@@ -143,7 +146,7 @@ impl House {
             {
                 account.allowed = tenant.allowed;
                 if *tenant.scope != *account.scope {
-                    say_scope(&name, &account.scope, &tenant.scope);
+                    diary::scope(&name, &account.scope, &tenant.scope);
                     account.scope = tenant.scope.into();
                 }
                 if matches!(mem::replace(&mut account.tenure, Tenure::Standing), Tenure::Standing) {
@@ -214,7 +217,7 @@ impl House {
                 Err(_) => Err("the task that reads the store broke off".to_owned()),
             };
             let found = Found { account: id, search, heir: *heir, result };
-            let _ = happenings.send(Happening::Fetched(Box::new(found)));
+            let _ = happenings.send(Happening::Found(Box::new(found)));
         });
     }
 
