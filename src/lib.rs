@@ -60,7 +60,7 @@
 //! | what lies in the store | `store/format.rs`; how it gets there, `store/file.rs` |
 //! | a configuration key | `config.rs` holds it, `config/sections.rs` reads it, `supervisor/fittings.rs` hands it on; `tests/shipped.rs` and `tests/manual.rs` name what lacks it |
 //! | what a reload does to accounts | `supervisor/house/succession.rs` |
-//! | a route, its parameters | `socket/routes.rs`; what it does, `socket/desk.rs` (`respond`); its answer, `socket/answers.rs` |
+//! | a route, its parameters | `socket/routes.rs`; what it does, `socket/request.rs` (`respond`); its answer, `socket/answers.rs` |
 //! | a kind of notification | `keeper/words.rs` (`Notice`), told from `keeper/pin.rs` or `keeper/renewal.rs`; its words, `notify/message.rs` |
 //! | a way to notify | `notify.rs` (`Way`), `supervisor/fittings.rs` (`ways`), `supervisor/outline.rs` |
 //! | a metric | `metrics.rs` counts, `socket/measures.rs` writes |

@@ -7,12 +7,14 @@
 //! bind      the path: its folder, leftovers of dead daemons, mode and group, sockets that systemd hands over
 //! serve     the accept loop, here below
 //! seats     how many may sit here at once
+//! door      who found no seat
+//! rarely    how often one user may fill a line of the log
 //! visit     one connection from the accept to its end, with its one timer
 //! wire      its bytes, and where it stands: receiving, waiting, sending, idle
 //! routes    the table of what may be asked
 //! query     ?min_ttl= and ?wait=
 //! form      Accept: text or JSON, and in which dialect
-//! desk      one request → one response
+//! request   one request → one response
 //! answers   how tokens, PINs and states are written
 //! problem   how a refusal is written
 //! body      what is written at once, and what comes over time
@@ -29,18 +31,19 @@ mod answers;
 mod bind;
 mod body;
 mod bulletin;
-mod desk;
+mod door;
 mod events;
 mod form;
 mod measures;
 mod problem;
 mod query;
+mod rarely;
+mod request;
 mod routes;
 mod seats;
 mod visit;
 mod wire;
 
-use std::cell::Cell;
 use std::future::poll_fn;
 use std::io;
 use std::pin::{Pin, pin};
@@ -59,9 +62,11 @@ pub use query::LONGEST_WAIT;
 use crate::clock;
 use crate::keeper::{Answer, Ask, Moment, View};
 use crate::metrics::Counts;
+use door::Door;
 use measures::Requests;
 use problem::Problem;
-use seats::{Rarely, Seats};
+use rarely::Rarely;
+use seats::Seats;
 use wire::Wire;
 
 /// The house behind the socket, as the socket sees it.
@@ -172,13 +177,12 @@ impl Default for Limits {
     }
 }
 
-/// What all connections share.
-struct House<L> {
+/// Where clients are received: what all connections share.
+struct Hall<L> {
     lender: Rc<L>,
     limits: Limits,
     seats: Rc<Seats>,
-    /// How many of those who found no seat are still at the door.
-    leaving: Rc<Cell<usize>>,
+    door: Door,
     /// Whether no further request is wanted.
     closing: watch::Sender<bool>,
     /// What was answered so far.
@@ -187,7 +191,7 @@ struct House<L> {
     written_down: Rarely,
 }
 
-impl<L: Lender> House<L> {
+impl<L: Lender> Hall<L> {
     /// Whether an answer that is given now ends its connection.
     fn is_last_answer(&self) -> bool {
         *self.closing.borrow() || self.lender.is_leaving()
@@ -205,10 +209,10 @@ pub async fn serve<L: Lender>(
     limits: Limits,
     stop: impl Future<Output = ()>,
 ) {
-    let house = Rc::new(House {
+    let hall = Rc::new(Hall {
         lender,
         seats: Seats::new(&limits),
-        leaving: Rc::default(),
+        door: Door::default(),
         limits,
         closing: watch::Sender::new(false),
         requests: Requests::default(),
@@ -217,10 +221,10 @@ pub async fn serve<L: Lender>(
     let mut stop = pin!(stop);
     // Setting a timer that rings before all others costs tokio a system call. This one, set once in a while, rings
     // before those of all connections that come meanwhile, and spares them that.
-    let mut first_timer = pin!(sleep(house.limits.stall));
+    let mut first_timer = pin!(sleep(hall.limits.stall));
     let mut failures = 0_u64;
     loop {
-        match next(&listeners, &house, stop.as_mut(), first_timer.as_mut()).await {
+        match next(&listeners, &hall, stop.as_mut(), first_timer.as_mut()).await {
             Next::Stop => break,
             Next::Arrived(stream) => {
                 if failures > 0 {
@@ -228,9 +232,9 @@ pub async fn serve<L: Lender>(
                     failures = 0;
                 }
                 if first_timer.is_elapsed() {
-                    first_timer.as_mut().reset(Instant::now() + house.limits.stall);
+                    first_timer.as_mut().reset(Instant::now() + hall.limits.stall);
                 }
-                receive(&house, stream);
+                receive(&hall, stream);
             }
             Next::Failed(error) => {
                 failures += 1;
@@ -238,14 +242,14 @@ pub async fn serve<L: Lender>(
                     tracing::warn!(%error, "no connection can be accepted just now");
                 }
                 // The usual reason is that descriptors have run out; the end of a connection frees one.
-                let _ = tokio::time::timeout(house.limits.pause, house.seats.one_freed()).await;
+                let _ = tokio::time::timeout(hall.limits.pause, hall.seats.one_freed()).await;
             }
         }
     }
     drop(listeners);
-    house.closing.send_replace(true);
-    house.lender.bulletin().wake_all();
-    house.seats.all_freed().await;
+    hall.closing.send_replace(true);
+    hall.lender.bulletin().wake_all();
+    hall.seats.all_freed().await;
 }
 
 /// What the accept loop wakes up for.
@@ -257,7 +261,7 @@ enum Next {
 
 async fn next<L: Lender>(
     listeners: &[Bound],
-    house: &House<L>,
+    hall: &Hall<L>,
     mut stop: Pin<&mut impl Future<Output = ()>>,
     mut first_timer: Pin<&mut Sleep>,
 ) -> Next {
@@ -265,7 +269,7 @@ async fn next<L: Lender>(
         if stop.as_mut().poll(context).is_ready() {
             return Poll::Ready(Next::Stop);
         }
-        let leaving = house.lender.is_leaving();
+        let leaving = hall.lender.is_leaving();
         for bound in listeners.iter().filter(|bound| !(leaving && bound.outlives_us())) {
             match bound.poll_accept(context) {
                 Poll::Ready(Ok(stream)) => return Poll::Ready(Next::Arrived(stream)),
@@ -281,7 +285,7 @@ async fn next<L: Lender>(
     .await
 }
 
-fn receive<L: Lender>(house: &Rc<House<L>>, stream: UnixStream) {
+fn receive<L: Lender>(hall: &Rc<Hall<L>>, stream: UnixStream) {
     let peer = match stream.peer_cred() {
         Ok(found) => Peer { uid: found.uid(), gid: found.gid(), pid: found.pid() },
         Err(error) => {
@@ -289,19 +293,19 @@ fn receive<L: Lender>(house: &Rc<House<L>>, stream: UnixStream) {
             return;
         }
     };
-    match Seats::take(&house.seats, peer.uid) {
+    match Seats::take(&hall.seats, peer.uid) {
         Ok(seat) => {
-            tokio::task::spawn_local(visit::attend(Rc::clone(house), Wire::new(stream), peer, seat));
+            tokio::task::spawn_local(visit::attend(Rc::clone(hall), Wire::new(stream), peer, seat));
         }
         Err(full) => {
-            house.requests.turned_away();
-            if house.written_down.is_due(peer.uid) {
+            hall.requests.turned_away();
+            if hall.written_down.is_due(peer.uid) {
                 tracing::warn!(uid = peer.uid, pid = peer.pid, "turned away: {full}");
             }
             // A fresh connection has room for this much, whether or not tokio has heard so yet; whoever closed it
             // already misses nothing.
             let _ = rustix::io::write(&stream, &Problem::too_many_connections(full).as_last_words());
-            if let Some(going) = seats::see_off(&house.leaving, stream) {
+            if let Some(going) = hall.door.see_off(stream) {
                 tokio::task::spawn_local(going);
             }
         }

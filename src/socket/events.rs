@@ -32,7 +32,7 @@ use tokio::time::{Sleep, sleep_until};
 
 use super::bulletin::Listener;
 use super::wire::Wire;
-use super::{House, Lender, answers};
+use super::{Hall, Lender, answers};
 
 /// A piece is sent when it is so long: a list of thousands of accounts is never in memory as a whole.
 const PIECE: usize = 8 * 1024;
@@ -42,7 +42,7 @@ const RETRY: &str = "retry: 1000\n";
 
 /// One listener's stream.
 pub(super) struct Events<L: Lender> {
-    house: Rc<House<L>>,
+    hall: Rc<Hall<L>>,
     wire: Rc<Wire>,
     whose: Option<Rc<str>>,
     stage: Stage,
@@ -71,9 +71,9 @@ struct Changed<'a, A> {
 
 impl<L: Lender> Events<L> {
     /// Those of one account, or of all.
-    pub(super) fn new(house: &Rc<House<L>>, wire: &Rc<Wire>, whose: Option<&str>) -> Self {
+    pub(super) fn new(hall: &Rc<Hall<L>>, wire: &Rc<Wire>, whose: Option<&str>) -> Self {
         Self {
-            house: Rc::clone(house),
+            hall: Rc::clone(hall),
             wire: Rc::clone(wire),
             whose: whose.map(Rc::from),
             stage: Stage::Beginning,
@@ -84,7 +84,7 @@ impl<L: Lender> Events<L> {
 
     /// As much as there is to say now, up to a piece.
     fn piece(&mut self) -> Vec<u8> {
-        let lender = &*self.house.lender;
+        let lender = &*self.hall.lender;
         let listener = self.listener.get_or_insert_with(|| {
             Listener::join(&lender.bulletin(), self.whose.clone(), || {
                 let accounts = lender.accounts().into_iter();
@@ -184,7 +184,7 @@ impl<L: Lender> Body for Events<L> {
             this.wire.stream_ended();
             return Poll::Ready(None);
         }
-        if *this.house.closing.borrow() {
+        if *this.hall.closing.borrow() {
             let before = std::mem::replace(&mut this.stage, Stage::Over);
             if matches!(before, Stage::Listing(_)) {
                 // In the middle of an event: its beginning alone is thrown away, as the standard wants it.
@@ -200,7 +200,7 @@ impl<L: Lender> Body for Events<L> {
         if let Some(listener) = &this.listener {
             listener.sleep(context.waker());
         }
-        let (bulletin, every) = (this.house.lender.bulletin(), this.house.limits.keep_alive);
+        let (bulletin, every) = (this.hall.lender.bulletin(), this.hall.limits.keep_alive);
         let pulse = this.pulse.get_or_insert_with(|| Box::pin(sleep_until(bulletin.next_beat(every))));
         if pulse.as_mut().poll(context).is_pending() {
             return Poll::Pending;

@@ -11,7 +11,7 @@ use hyper::StatusCode;
 
 use super::form::Dialect;
 use super::routes::{self, What};
-use super::{House, Lender};
+use super::{Hall, Lender};
 use crate::keeper::{Call, State, View};
 use crate::metrics::{BOUNDS, Counter, Counts, Tally};
 
@@ -173,12 +173,12 @@ struct Account {
 }
 
 /// The whole text.
-pub(super) fn text<L: Lender>(house: &House<L>, dialect: Dialect) -> String {
-    let lender = &*house.lender;
+pub(super) fn text<L: Lender>(hall: &Hall<L>, dialect: Dialect) -> String {
+    let lender = &*hall.lender;
     let counts = lender.counts();
-    let room = house.requests.last_text.get() + 1024;
+    let room = hall.requests.last_text.get() + 1024;
     let mut text = Text { dialect, out: String::with_capacity(room), name: String::new() };
-    of_daemon(&mut text, house, &counts);
+    of_daemon(&mut text, hall, &counts);
     let accounts: Vec<Account> = lender
         .accounts()
         .into_iter()
@@ -191,16 +191,16 @@ pub(super) fn text<L: Lender>(house: &House<L>, dialect: Dialect) -> String {
     of_tokens(&mut text, lender, &accounts);
     of_accounts(&mut text, &accounts);
     of_calls(&mut text, &counts);
-    of_requests(&mut text, &house.requests);
+    of_requests(&mut text, &hall.requests);
     if dialect == Dialect::OpenMetrics {
         text.out.push_str("# EOF\n");
     }
-    house.requests.last_text.set(text.out.len());
+    hall.requests.last_text.set(text.out.len());
     text.out
 }
 
-fn of_daemon<L: Lender>(text: &mut Text, house: &House<L>, counts: &Counts) {
-    let lender = &*house.lender;
+fn of_daemon<L: Lender>(text: &mut Text, hall: &Hall<L>, counts: &Counts) {
+    let lender = &*hall.lender;
     text.family("build", Kind::Info, "The version that runs.");
     let version = env!("CARGO_PKG_VERSION");
     text.sample("_info", &[("version", version)], 1);
@@ -209,10 +209,10 @@ fn of_daemon<L: Lender>(text: &mut Text, house: &House<L>, counts: &Counts) {
         "When the daemon started.",
         Seconds(lender.wall_millis_of(counts.started_at)),
     );
-    text.gauge("connections", "Connections that are open now, this one included.", house.seats.taken());
+    text.gauge("connections", "Connections that are open now, this one included.", hall.seats.taken());
     text.gauge("event_listeners", "Streams of GET /events that are open now.", lender.bulletin().listeners());
     text.family("turned_away", Kind::Counter, "Connections that were closed because too many were open.");
-    text.sample("_total", &[], house.requests.turned_away.get());
+    text.sample("_total", &[], hall.requests.turned_away.get());
 }
 
 fn of_tokens<L: Lender>(text: &mut Text, lender: &L, accounts: &[Account]) {

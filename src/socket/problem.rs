@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::answers::{self, PinDocument};
 use super::body::Body;
-use super::seats::Full as FullHouse;
+use super::seats::Full;
 use super::{Lender, Peer};
 use crate::keeper::{self, ENTER_AT};
 
@@ -169,7 +169,7 @@ impl Problem {
         Self::new(Code::NoPin, "No PIN waits to be entered.")
     }
 
-    pub(super) fn too_many_connections(full: FullHouse) -> Self {
+    pub(super) fn too_many_connections(full: Full) -> Self {
         Self::new(Code::TooManyRequests, format!("No more connections now: {full}."))
             .after(Duration::from_secs(1))
     }

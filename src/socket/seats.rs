@@ -3,22 +3,13 @@
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::fmt;
-use std::io;
 use std::rc::Rc;
-use std::time::Duration;
 
-use rustix::net::Shutdown;
-use tokio::net::UnixStream;
 use tokio::sync::Notify;
-use tokio::time::{Instant, timeout};
 
 use super::Limits;
 
 const ROOT: u32 = 0;
-
-/// So many of those who found no seat are heard out at a time, each for so long at most.
-const AT_THE_DOOR: usize = 16;
-const HEARD_OUT_FOR: Duration = Duration::from_secs(1);
 
 /// The counts of open connections.
 pub(super) struct Seats {
@@ -39,7 +30,7 @@ pub(super) struct Seat {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Full {
     /// All are taken.
-    House,
+    Hall,
     /// This user has taken so many.
     User(u32),
 }
@@ -47,7 +38,7 @@ pub(super) enum Full {
 impl fmt::Display for Full {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::House => write!(f, "too many connections are open"),
+            Self::Hall => write!(f, "too many connections are open"),
             Self::User(uid) => write!(f, "uid {uid} has too many connections open"),
         }
     }
@@ -66,7 +57,7 @@ impl Seats {
 
     pub(super) fn take(seats: &Rc<Self>, uid: u32) -> Result<Seat, Full> {
         if seats.taken.get() >= seats.most {
-            return Err(Full::House);
+            return Err(Full::Hall);
         }
         let mut by_uid = seats.by_uid.borrow_mut();
         let of_user = by_uid.entry(uid).or_default();
@@ -110,56 +101,9 @@ impl Drop for Seat {
     }
 }
 
-/// Lets a client that found no seat read why. Whoever is cut off while it still speaks sees a broken pipe and not
-/// the answer, so it is heard out, for a moment. `None`: too many are at the door already.
-pub(super) fn see_off(
-    leaving: &Rc<Cell<usize>>,
-    stream: UnixStream,
-) -> Option<impl Future<Output = ()> + 'static> {
-    let place = Some(leaving.get() + 1).filter(|&place| place <= AT_THE_DOOR)?;
-    leaving.set(place);
-    let leaving = Rc::clone(leaving);
-    Some(async move {
-        let _ = rustix::net::shutdown(&stream, Shutdown::Write);
-        let hear_out = async {
-            let mut words = [0; 1024];
-            while stream.readable().await.is_ok() {
-                match stream.try_read(&mut words) {
-                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                    Ok(0) | Err(_) => break,
-                    Ok(_) => {}
-                }
-            }
-        };
-        let _ = timeout(HEARD_OUT_FOR, hear_out).await;
-        leaving.set(leaving.get().saturating_sub(1));
-    })
-}
-
-/// Says of each user at most once a minute that a line in the diary is due.
-#[derive(Default)]
-pub(super) struct Rarely(RefCell<HashMap<u32, Instant>>);
-
-impl Rarely {
-    const APART: Duration = Duration::from_secs(60);
-
-    pub(super) fn is_due(&self, uid: u32) -> bool {
-        let now = Instant::now();
-        let mut last = self.0.borrow_mut();
-        if last.contains_key(&uid) {
-            last.retain(|_, at| now.duration_since(*at) < Self::APART);
-        }
-        let due = !last.contains_key(&uid);
-        if due {
-            last.insert(uid, now);
-        }
-        due
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{Full, Limits, Rarely, Seats};
+    use super::{Full, Limits, Seats};
 
     fn seats() -> std::rc::Rc<Seats> {
         Seats::new(&Limits { connections: 4, connections_a_uid: 2, ..Limits::default() })
@@ -175,11 +119,11 @@ mod tests {
     }
 
     #[test]
-    fn root_is_bound_by_the_house_only() {
+    fn root_is_bound_by_the_hall_only() {
         let seats = seats();
         let held: Vec<_> = (0..4).map(|_| Seats::take(&seats, 0)).collect();
         assert!(held.iter().all(Result::is_ok));
-        assert_eq!(Seats::take(&seats, 0).err(), Some(Full::House));
+        assert_eq!(Seats::take(&seats, 0).err(), Some(Full::Hall));
         drop(held);
         assert!(Seats::take(&seats, 1000).is_ok(), "a seat that was left is free again");
     }
@@ -194,16 +138,5 @@ mod tests {
         drop(held);
         assert_eq!(seats.taken.get(), 0);
         assert!(seats.by_uid.borrow().is_empty());
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_user_is_written_down_once_a_minute() {
-        let rarely = Rarely::default();
-        assert!(rarely.is_due(1));
-        assert!(rarely.is_due(2));
-        assert!(!rarely.is_due(1));
-        tokio::time::advance(Rarely::APART).await;
-        assert!(rarely.is_due(1));
-        assert!(!rarely.is_due(1));
     }
 }

@@ -14,14 +14,14 @@ use tokio::time::{Instant, sleep_until};
 
 use super::seats::Seat;
 use super::wire::{Line, Phase, Wire};
-use super::{House, Lender, Peer, desk};
+use super::{Hall, Lender, Peer, request};
 
 /// A request's head may be so long; hyper answers a longer one with 431.
 const HEAD_LIMIT: usize = 16 * 1024;
 
 /// The two ends of one connection, for the requests that come over it.
 pub(super) struct Visit<L> {
-    pub(super) house: Rc<House<L>>,
+    pub(super) hall: Rc<Hall<L>>,
     pub(super) wire: Rc<Wire>,
     pub(super) peer: Peer,
 }
@@ -49,13 +49,13 @@ impl fmt::Display for End {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Hearing {
     On,
-    /// The house closes: an idle connection ends, and a client that has just come may say what it came for.
+    /// The hall closes: an idle connection ends, and a client that has just come may say what it came for.
     LastWords,
     Off,
 }
 
-pub(super) async fn attend<L: Lender>(house: Rc<House<L>>, wire: Rc<Wire>, peer: Peer, seat: Seat) {
-    let visit = Rc::new(Visit { house: Rc::clone(&house), wire: Rc::clone(&wire), peer });
+pub(super) async fn attend<L: Lender>(hall: Rc<Hall<L>>, wire: Rc<Wire>, peer: Peer, seat: Seat) {
+    let visit = Rc::new(Visit { hall: Rc::clone(&hall), wire: Rc::clone(&wire), peer });
     let connection = http1::Builder::new()
         // hyper would take a client that has said all for one that has left; `Wire::hung_up` knows better.
         .half_close(true)
@@ -63,17 +63,17 @@ pub(super) async fn attend<L: Lender>(house: Rc<House<L>>, wire: Rc<Wire>, peer:
         .header_read_timeout(None)
         .serve_connection(
             TokioIo::new(Line(Rc::clone(&wire))),
-            service_fn(move |request| desk::answer(Rc::clone(&visit), request)),
+            service_fn(move |asked| request::answer(Rc::clone(&visit), asked)),
         );
     let mut connection = pin!(connection);
-    let mut closing = house.closing.subscribe();
+    let mut closing = hall.closing.subscribe();
     let mut closing = pin!(closing.wait_for(|closing| *closing));
     let mut hearing = Hearing::On;
     let mut hung_up = pin!(wire.hung_up());
     let mut since = Instant::now();
     // The one timer is moved only if it would ring too late, or rings too early: a request that is answered at once
     // does not touch it.
-    let mut alarm = pin!(sleep_until(since + house.limits.stall));
+    let mut alarm = pin!(sleep_until(since + hall.limits.stall));
 
     let end = poll_fn(|context| {
         if let Poll::Ready(result) = connection.as_mut().poll(context) {
@@ -91,8 +91,8 @@ pub(super) async fn attend<L: Lender>(house: Rc<House<L>>, wire: Rc<Wire>, peer:
         }
         let patience = match (hearing, phase) {
             (Hearing::LastWords, Phase::Idle) => Some(Duration::ZERO),
-            (Hearing::LastWords, Phase::Receiving) => Some(house.limits.last_words),
-            (Hearing::On | Hearing::LastWords | Hearing::Off, _) => phase.patience(&house.limits),
+            (Hearing::LastWords, Phase::Receiving) => Some(hall.limits.last_words),
+            (Hearing::On | Hearing::LastWords | Hearing::Off, _) => phase.patience(&hall.limits),
         };
         if let Some(patience) = patience {
             let deadline = since + patience;

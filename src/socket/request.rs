@@ -2,7 +2,6 @@
 
 use std::convert::Infallible;
 use std::rc::Rc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::BodyExt;
@@ -14,6 +13,7 @@ use tokio::time::timeout;
 use zeroize::Zeroizing;
 
 use super::body::Body;
+use super::door::HEARD_OUT_FOR;
 use super::events::Events;
 use super::form::{Dialect, Form};
 use super::problem::Problem;
@@ -27,10 +27,8 @@ use crate::secret::Secret;
 /// Twice what the longest token could be.
 const BODY_LIMIT: usize = 128 * 1024;
 
-/// A body that is too large is read on for so much and so long before it is refused: a client that is cut off while
-/// it still sends sees a broken pipe, and not the answer.
+/// So much of a body that is too large is read on before it is refused, if it comes in the time that one is heard out for.
 const HEARD_OUT: usize = 1024 * 1024;
-const HEARD_OUT_FOR: Duration = Duration::from_secs(1);
 
 type Reply = Response<Body>;
 
@@ -48,8 +46,8 @@ pub(super) async fn answer<L: Lender>(
         Err(problem) => Err(problem),
     };
     let mut response = answer.unwrap_or_else(|problem| problem.response());
-    visit.house.requests.count(what, response.status());
-    if visit.house.is_last_answer() {
+    visit.hall.requests.count(what, response.status());
+    if visit.hall.is_last_answer() {
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
     visit.wire.sending();
@@ -64,8 +62,8 @@ impl<L: Lender> Visit<L> {
         head: &Parts,
         body: Incoming,
     ) -> Result<Reply, Problem> {
-        let lender = &*self.house.lender;
-        tracing::debug!(uid = self.peer.uid, pid = self.peer.pid, what = ?route.what, account = name_of(name));
+        let lender = &*self.hall.lender;
+        tracing::debug!(uid = self.peer.uid, pid = self.peer.pid, what = ?route.what, account = possible_name(name));
         if body.size_hint().lower() > BODY_LIMIT as u64 {
             return Err(too_large(body).await);
         }
@@ -85,7 +83,7 @@ impl<L: Lender> Visit<L> {
             What::Events => return Ok(self.events(None)),
             What::Metrics => {
                 let dialect = Dialect::wished_for(&head.headers);
-                return Ok(answers::metrics(dialect, measures::text(&self.house, dialect)));
+                return Ok(answers::metrics(dialect, measures::text(&self.hall, dialect)));
             }
             What::Pin => {
                 let pin = lender.view(account()?).pin.ok_or_else(Problem::no_pin)?;
@@ -115,14 +113,14 @@ impl<L: Lender> Visit<L> {
     }
 
     fn events(&self, whose: Option<&str>) -> Reply {
-        answers::events(Body::Stream(Box::pin(Events::new(&self.house, &self.wire, whose))))
+        answers::events(Body::Stream(Box::pin(Events::new(&self.hall, &self.wire, whose))))
     }
 
     /// The account that a path means.
     fn account(&self, name: Option<&str>, path: &str) -> Result<L::Account, Problem> {
-        let lender = &*self.house.lender;
+        let lender = &*self.hall.lender;
         if let Some(name) = name {
-            let name = name_of(Some(name)).ok_or_else(|| Problem::unknown_account(None))?;
+            let name = possible_name(Some(name)).ok_or_else(|| Problem::unknown_account(None))?;
             return lender.account(name).ok_or_else(|| Problem::unknown_account(Some(name)));
         }
         lender.default_account().ok_or_else(|| {
@@ -142,7 +140,7 @@ impl<L: Lender> Visit<L> {
         name: Option<&str>,
         groups: &mut Option<Rc<[u32]>>,
     ) -> Result<(), Problem> {
-        let lender = &*self.house.lender;
+        let lender = &*self.hall.lender;
         loop {
             match lender.may_have(account, &self.peer, groups.as_deref()) {
                 Admission::Granted => return Ok(()),
@@ -153,7 +151,7 @@ impl<L: Lender> Visit<L> {
                 }
             }
         }
-        if self.house.written_down.is_due(self.peer.uid) {
+        if self.hall.written_down.is_due(self.peer.uid) {
             let (uid, pid) = (self.peer.uid, self.peer.pid);
             let account = name.map(str::to_owned).or_else(|| lender.default_name()).unwrap_or_default();
             tracing::warn!(
@@ -174,7 +172,7 @@ impl<L: Lender> Visit<L> {
         ask: Ask,
         groups: &mut Option<Rc<[u32]>>,
     ) -> Option<Answer> {
-        match self.house.lender.ask(account, ask) {
+        match self.hall.lender.ask(account, ask) {
             Asked::Now(answer) => Some(answer),
             Asked::Later(waiting) => {
                 self.wire.waiting();
@@ -188,7 +186,7 @@ impl<L: Lender> Visit<L> {
 }
 
 /// The name, if an account could have it. What else a path says is repeated nowhere.
-fn name_of(name: Option<&str>) -> Option<&str> {
+fn possible_name(name: Option<&str>) -> Option<&str> {
     name.filter(|name| {
         matches!(name.len(), 1..=32)
             && name.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-'))
