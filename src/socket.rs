@@ -20,7 +20,7 @@
 //! body      what is written at once, and what comes over time
 //! events    the accounts' changes as a stream
 //! bulletin  who has changed, and who wants to know
-//! measures  how metrics are written, and how requests are counted
+//! measures  which metrics there are, how they are written, and how requests are counted
 //! ```
 //!
 //! **Whoever connects is known before the first byte**: the peer's credentials are taken at the accept.
@@ -44,6 +44,7 @@ mod seats;
 mod visit;
 mod wire;
 
+use std::cell::Cell;
 use std::future::poll_fn;
 use std::io;
 use std::pin::{Pin, pin};
@@ -187,6 +188,8 @@ struct Hall<L> {
     closing: watch::Sender<bool>,
     /// What was answered so far.
     requests: Requests,
+    /// How long the last text of them was: the next will not be much longer.
+    length_of_metrics: Cell<usize>,
     /// Who was written into the diary lately.
     written_down: Rarely,
 }
@@ -216,6 +219,7 @@ pub async fn serve<L: Lender>(
         limits,
         closing: watch::Sender::new(false),
         requests: Requests::default(),
+        length_of_metrics: Cell::default(),
         written_down: Rarely::default(),
     });
     let mut stop = pin!(stop);
@@ -298,7 +302,7 @@ fn receive<L: Lender>(hall: &Rc<Hall<L>>, stream: UnixStream) {
             tokio::task::spawn_local(visit::attend(Rc::clone(hall), Wire::new(stream), peer, seat));
         }
         Err(full) => {
-            hall.requests.turned_away();
+            hall.requests.turned_away.count();
             if hall.written_down.is_due(peer.uid) {
                 tracing::warn!(uid = peer.uid, pid = peer.pid, "turned away: {full}");
             }

@@ -22,31 +22,6 @@ pub(super) enum What {
     Health,
 }
 
-impl What {
-    /// As the metrics name the route.
-    pub(super) const fn path(self) -> &'static str {
-        match self {
-            Self::Token => "/token",
-            Self::Header => "/header",
-            Self::Rejected => "/token/rejected",
-            Self::Refresh => "/refresh",
-            Self::Authorize => "/authorize",
-            Self::Pin => "/pin",
-            Self::Status => "/accounts/NAME/status",
-            Self::Statuses => "/status",
-            Self::AccountEvents => "/accounts/NAME/events",
-            Self::Events => "/events",
-            Self::Metrics => "/metrics",
-            Self::Health => "/healthz",
-        }
-    }
-}
-
-/// What all routes do.
-pub(super) fn all() -> impl Iterator<Item = What> {
-    ROUTES.iter().map(|route| route.what)
-}
-
 /// Under which paths a route is found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Whose {
@@ -87,8 +62,9 @@ const fn route(
 
 const LEND: &[Parameter] = &[Parameter::MinTtl, Parameter::Wait];
 
+/// All of them, each at the place of what it does.
 #[rustfmt::skip]
-const ROUTES: &[Route] = &[
+pub(super) const ROUTES: &[Route] = &[
     route(Verb::Get,  Whose::Account,      "token",          LEND,               What::Token),
     route(Verb::Get,  Whose::Account,      "header",         LEND,               What::Header),
     route(Verb::Post, Whose::Account,      "token/rejected", LEND,               What::Rejected),
@@ -102,6 +78,17 @@ const ROUTES: &[Route] = &[
     route(Verb::Get,  Whose::Daemon,       "metrics",        &[],                What::Metrics),
     route(Verb::Get,  Whose::Daemon,       "healthz",        &[],                What::Health),
 ];
+
+impl Route {
+    /// As the metrics name it.
+    pub(super) fn name(&self) -> String {
+        let of_whom = match self.whose {
+            Whose::Account | Whose::Daemon => "",
+            Whose::NamedAccount => "/accounts/NAME",
+        };
+        format!("{of_whom}/{}", self.path)
+    }
+}
 
 impl Verb {
     fn is(self, method: &Method) -> bool {
@@ -154,15 +141,9 @@ mod tests {
     use super::{ROUTES, Whose};
 
     #[test]
-    fn the_metrics_name_each_route_by_its_path() {
-        for (index, route) in ROUTES.iter().enumerate() {
-            assert!(route.what.path().ends_with(&format!("/{}", route.path)), "{}", route.what.path());
-            assert_eq!(route.whose == Whose::NamedAccount, route.what.path().starts_with("/accounts/NAME/"));
-            assert_eq!(
-                route.what as usize, index,
-                "{}: its place in the table is that of its name",
-                route.path
-            );
+    fn a_route_has_the_place_of_what_it_does() {
+        for (place, route) in ROUTES.iter().enumerate() {
+            assert_eq!(route.what as usize, place, "{}", route.name());
         }
     }
 

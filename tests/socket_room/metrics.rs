@@ -61,6 +61,7 @@ fn requests_are_counted_by_path_and_status() {
     house.get("/token");
     house.get("/accounts/home/token");
     house.get("/accounts/nobody/token");
+    house.get("/accounts/home/status");
     house.get("/nowhere");
     house.post("/status", b"");
     house.request("HEAD", "/status", "");
@@ -69,6 +70,7 @@ fn requests_are_counted_by_path_and_status() {
         ("route=\"/token\",status=\"200\"", 2),
         ("route=\"/token\",status=\"404\"", 1),
         ("route=\"/status\",status=\"200\"", 1),
+        ("route=\"/accounts/NAME/status\",status=\"200\"", 1),
         ("route=\"/healthz\",status=\"200\"", 0),
         ("route=\"other\",status=\"404\"", 1),
         ("route=\"other\",status=\"405\"", 1),
