@@ -181,14 +181,14 @@ impl<L: Lender> Body for Events<L> {
             Poll::Ready(Some(Ok(Frame::data(Bytes::from(words)))))
         };
         if matches!(this.stage, Stage::Over) {
-            this.wire.stream_ended();
+            this.wire.sending();
             return Poll::Ready(None);
         }
         if *this.hall.closing.borrow() {
             let before = std::mem::replace(&mut this.stage, Stage::Over);
             if matches!(before, Stage::Listing(_)) {
                 // In the middle of an event: its beginning alone is thrown away, as the standard wants it.
-                this.wire.stream_ended();
+                this.wire.sending();
                 return Poll::Ready(None);
             }
             return say(this, format!(": the daemon stops\n{RETRY}\n").into_bytes());

@@ -101,7 +101,7 @@ pub(super) async fn attend<L: Lender>(hall: Rc<Hall<L>>, wire: Rc<Wire>, peer: P
             }
             while alarm.as_mut().poll(context).is_ready() {
                 if deadline <= Instant::now() {
-                    if hearing != Hearing::LastWords || phase == Phase::Sending {
+                    if hearing != Hearing::LastWords || phase.is_speaking() {
                         return Poll::Ready(End::TooSlow(phase));
                     }
                     // hyper reads what there is, and then the end.

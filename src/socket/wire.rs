@@ -22,6 +22,8 @@ pub(super) enum Phase {
     Waiting,
     /// An answer goes out.
     Sending,
+    /// A piece of a stream goes out, and more will follow.
+    Streaming,
     /// A stream of events has nothing to tell just now.
     Listening,
     /// The last answer is out and nothing new has come.
@@ -29,10 +31,15 @@ pub(super) enum Phase {
 }
 
 impl Phase {
+    /// Whether something is on its way to the client.
+    pub(super) fn is_speaking(self) -> bool {
+        matches!(self, Self::Sending | Self::Streaming)
+    }
+
     /// How long it may last; who waits for the keeper, or for what happens, has no patience to lose.
     pub(super) fn patience(self, limits: &Limits) -> Option<Duration> {
         match self {
-            Self::Receiving | Self::Sending => Some(limits.stall),
+            Self::Receiving | Self::Sending | Self::Streaming => Some(limits.stall),
             Self::Idle => Some(limits.idle),
             Self::Waiting | Self::Listening => None,
         }
@@ -44,17 +51,11 @@ pub(super) struct Wire {
     stream: UnixStream,
     phase: Cell<Phase>,
     changed: Cell<bool>,
-    streams: Cell<bool>,
 }
 
 impl Wire {
     pub(super) fn new(stream: UnixStream) -> Rc<Self> {
-        Rc::new(Self {
-            stream,
-            phase: Cell::new(Phase::Receiving),
-            changed: Cell::new(false),
-            streams: Cell::new(false),
-        })
+        Rc::new(Self { stream, phase: Cell::new(Phase::Receiving), changed: Cell::new(false) })
     }
 
     pub(super) fn phase(&self) -> Phase {
@@ -83,36 +84,31 @@ impl Wire {
         self.begin(Phase::Waiting);
     }
 
-    /// The answer is known.
+    /// The answer is known, or the last piece of a stream.
     pub(super) fn sending(&self) {
         self.begin(Phase::Sending);
     }
 
     /// A piece of a stream goes out. Those before it may not have left yet, and their time is not begun anew.
     pub(super) fn streaming(&self) {
-        self.streams.set(true);
-        if self.phase.get() != Phase::Sending {
-            self.begin(Phase::Sending);
+        if self.phase.get() != Phase::Streaming {
+            self.begin(Phase::Streaming);
         }
-    }
-
-    /// The last piece of a stream goes out.
-    pub(super) fn stream_ended(&self) {
-        self.streams.set(false);
-        self.begin(Phase::Sending);
     }
 
     /// Something has left. A stream may take long, but not without any progress.
     fn wrote(&self) {
-        if self.streams.get() {
+        if self.phase.get() == Phase::Streaming {
             self.changed.set(true);
         }
     }
 
     /// Everything that was written has left.
     fn flushed(&self) {
-        if self.phase.get() == Phase::Sending {
-            self.begin(if self.streams.get() { Phase::Listening } else { Phase::Idle });
+        match self.phase.get() {
+            Phase::Sending => self.begin(Phase::Idle),
+            Phase::Streaming => self.begin(Phase::Listening),
+            Phase::Receiving | Phase::Waiting | Phase::Listening | Phase::Idle => {}
         }
     }
 
