@@ -64,6 +64,7 @@ use crate::clock;
 use crate::keeper::{Answer, Ask, Moment, View};
 use crate::metrics::Counts;
 use door::Door;
+use events::Pulse;
 use measures::Requests;
 use problem::Problem;
 use rarely::Rarely;
@@ -190,6 +191,7 @@ struct Hall<L> {
     requests: Requests,
     /// How long the last text of them was: the next will not be much longer.
     length_of_metrics: Cell<usize>,
+    pulse: Pulse,
     /// Who was written into the diary lately.
     written_down: Rarely,
 }
@@ -216,6 +218,7 @@ pub async fn serve<L: Lender>(
         lender,
         seats: Seats::new(&limits),
         door: Door::default(),
+        pulse: Pulse::new(limits.keep_alive),
         limits,
         closing: watch::Sender::new(false),
         requests: Requests::default(),

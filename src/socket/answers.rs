@@ -132,8 +132,9 @@ struct TimesDocument {
     expires_in: u64,
 }
 
+/// What `/accounts/NAME/status` says.
 #[derive(Serialize)]
-struct AccountDocument {
+pub(super) struct AccountDocument {
     state: &'static str,
     token: Option<TimesDocument>,
     pin: Option<PinDocument>,
@@ -142,27 +143,21 @@ struct AccountDocument {
     last_refresh_at: Option<Time>,
 }
 
-impl AccountDocument {
-    fn new<L: Lender>(lender: &L, view: View) -> Self {
-        Self {
-            state: view.state.name(),
-            token: view.token.map(|token| TimesDocument {
-                issued_at: Time::of(lender, token.issued_at),
-                expires_at: Time::of(lender, token.expires_at),
-                refresh_at: Time::of(lender, token.refresh_at),
-                expires_in: token.expires_at.until_from(lender.now()).as_secs(),
-            }),
-            pin: view.pin.map(|pin| PinDocument::new(lender, pin)),
-            failures: view.failures,
-            last_error: view.last_error,
-            last_refresh_at: view.last_refresh_at.map(|moment| Time::of(lender, moment)),
-        }
+pub(super) fn of_account<L: Lender>(lender: &L, account: L::Account) -> AccountDocument {
+    let view = lender.view(account);
+    AccountDocument {
+        state: view.state.name(),
+        token: view.token.map(|token| TimesDocument {
+            issued_at: Time::of(lender, token.issued_at),
+            expires_at: Time::of(lender, token.expires_at),
+            refresh_at: Time::of(lender, token.refresh_at),
+            expires_in: token.expires_at.until_from(lender.now()).as_secs(),
+        }),
+        pin: view.pin.map(|pin| PinDocument::new(lender, pin)),
+        failures: view.failures,
+        last_error: view.last_error,
+        last_refresh_at: view.last_refresh_at.map(|moment| Time::of(lender, moment)),
     }
-}
-
-/// What `/accounts/NAME/status` says.
-pub(super) fn of_account<L: Lender>(lender: &L, account: L::Account) -> impl Serialize + use<L> {
-    AccountDocument::new(lender, lender.view(account))
 }
 
 pub(super) fn events(stream: Body) -> Response<Body> {
@@ -174,7 +169,7 @@ pub(super) fn metrics(dialect: Dialect, text: String) -> Response<Body> {
 }
 
 pub(super) fn status<L: Lender>(lender: &L, account: L::Account) -> Response<Body> {
-    ok(JSON, json(&AccountDocument::new(lender, lender.view(account))))
+    ok(JSON, json(&of_account(lender, account)))
 }
 
 #[derive(Serialize)]
@@ -190,12 +185,8 @@ struct AllAccounts<'a, L: Lender>(&'a L);
 impl<L: Lender> Serialize for AllAccounts<'_, L> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let Self(lender) = *self;
-        serializer.collect_map(
-            lender
-                .accounts()
-                .into_iter()
-                .map(|(name, account)| (name, AccountDocument::new(lender, lender.view(account)))),
-        )
+        let accounts = lender.accounts().into_iter();
+        serializer.collect_map(accounts.map(|(name, account)| (name, of_account(lender, account))))
     }
 }
 

@@ -11,14 +11,11 @@ use std::rc::Rc;
 use std::task::Waker;
 use std::time::Duration;
 
-use tokio::time::Instant;
-
 use crate::keeper::View;
 
 /// The list of changes. The house writes it, `GET /events` reads it.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Bulletin {
-    began: Instant,
     listeners: Cell<usize>,
     last_listener: Cell<u64>,
     last_change: Cell<u64>,
@@ -49,20 +46,6 @@ pub(super) struct Listener {
     number: u64,
     read: u64,
     whose: Option<Rc<str>>,
-}
-
-impl Default for Bulletin {
-    fn default() -> Self {
-        Self {
-            began: Instant::now(),
-            listeners: Cell::default(),
-            last_listener: Cell::default(),
-            last_change: Cell::default(),
-            changes: RefCell::default(),
-            accounts: RefCell::default(),
-            sleepers: RefCell::default(),
-        }
-    }
 }
 
 impl Bulletin {
@@ -124,12 +107,6 @@ impl Bulletin {
         for (_, sleeper) in std::mem::take(&mut *self.sleepers.borrow_mut()) {
             sleeper.waker.wake();
         }
-    }
-
-    /// The next beat of a pulse that is the same for all listeners, so that a thousand of them wake the machine once.
-    pub(super) fn next_beat(&self, every: Duration) -> Instant {
-        let beats = self.began.elapsed().as_nanos() / every.as_nanos().max(1) + 1;
-        self.began + every * u32::try_from(beats).unwrap_or(u32::MAX)
     }
 }
 
@@ -299,17 +276,6 @@ mod tests {
         assert_eq!(rest(&mut listener), ["shed", "barn"]);
         bulletin.write_all([("home", well()), ("shed", well())].into_iter());
         assert_eq!(rest(&mut listener), [""; 0]);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn all_listeners_have_one_pulse() {
-        let bulletin = Bulletin::default();
-        let every = Duration::from_secs(30);
-        let first = bulletin.next_beat(every);
-        tokio::time::advance(Duration::from_secs(29)).await;
-        assert_eq!(bulletin.next_beat(every), first);
-        tokio::time::advance(Duration::from_secs(1)).await;
-        assert_eq!(bulletin.next_beat(every), first + every);
     }
 
     fn futures_waker() -> (Waker, std::sync::Arc<std::sync::atomic::AtomicUsize>) {

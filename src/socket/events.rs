@@ -21,18 +21,21 @@
 
 use std::convert::Infallible;
 use std::io::Write;
+use std::mem;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 use hyper::body::{Body, Frame};
 use serde::Serialize;
-use tokio::time::{Sleep, sleep_until};
+use tokio::time::{Instant, Sleep, sleep_until};
 
+use super::answers::{self, AccountDocument};
 use super::bulletin::Listener;
 use super::wire::Wire;
-use super::{Hall, Lender, answers};
+use super::{Hall, Lender};
 
 /// A piece is sent when it is so long: a list of thousands of accounts is never in memory as a whole.
 const PIECE: usize = 8 * 1024;
@@ -44,10 +47,11 @@ const RETRY: &str = "retry: 1000\n";
 pub(super) struct Events<L: Lender> {
     hall: Rc<Hall<L>>,
     wire: Rc<Wire>,
+    /// `None`: those of all accounts.
     whose: Option<Rc<str>>,
     stage: Stage,
-    listener: Option<Listener>,
-    pulse: Option<Pin<Box<Sleep>>>,
+    listener: Listener,
+    next_beat: Pin<Box<Sleep>>,
 }
 
 enum Stage {
@@ -64,57 +68,51 @@ struct Removed<'a> {
 }
 
 #[derive(Serialize)]
-struct Changed<'a, A> {
+struct Changed<'a> {
     account: &'a str,
-    status: A,
+    status: AccountDocument,
 }
 
 impl<L: Lender> Events<L> {
     /// Those of one account, or of all.
     pub(super) fn new(hall: &Rc<Hall<L>>, wire: &Rc<Wire>, whose: Option<&str>) -> Self {
+        let lender = &*hall.lender;
+        let whose: Option<Rc<str>> = whose.map(Rc::from);
+        let listener = Listener::join(&lender.bulletin(), whose.clone(), || {
+            let accounts = lender.accounts().into_iter();
+            accounts.map(|(name, account)| (name.into(), lender.view(account))).collect()
+        });
         Self {
             hall: Rc::clone(hall),
             wire: Rc::clone(wire),
-            whose: whose.map(Rc::from),
+            whose,
             stage: Stage::Beginning,
-            listener: None,
-            pulse: None,
+            listener,
+            next_beat: Box::pin(sleep_until(hall.pulse.next_beat())),
         }
     }
 
     /// As much as there is to say now, up to a piece.
     fn piece(&mut self) -> Vec<u8> {
-        let lender = &*self.hall.lender;
-        let listener = self.listener.get_or_insert_with(|| {
-            Listener::join(&lender.bulletin(), self.whose.clone(), || {
-                let accounts = lender.accounts().into_iter();
-                accounts.map(|(name, account)| (name.into(), lender.view(account))).collect()
-            })
-        });
         let mut piece = Vec::new();
         while piece.len() < PIECE {
+            let lender = &*self.hall.lender;
             match &mut self.stage {
                 Stage::Beginning => {
                     piece.extend_from_slice(RETRY.as_bytes());
-                    self.stage = if let Some(name) = &self.whose {
-                        if let Some(account) = lender.account(name) {
-                            event(&mut piece, "status", &answers::of_account(lender, account));
-                            Stage::Following
-                        } else {
-                            // It went between the request and this.
-                            gone(&mut piece, name)
-                        }
+                    if let Some(name) = self.whose.clone() {
+                        self.tell(&mut piece, &name);
                     } else {
                         let version = env!("CARGO_PKG_VERSION");
                         // Names hold nothing that JSON would want escaped.
                         let default =
                             lender.default_name().map_or("null".to_owned(), |name| format!("\"{name}\""));
-                        let head = format!(
+                        let _ = write!(
+                            piece,
                             "event: status\ndata: {{\"version\":\"{version}\",\"default_account\":{default},\"accounts\":{{"
                         );
-                        piece.extend_from_slice(head.as_bytes());
-                        Stage::Listing(None)
-                    };
+                        self.stage = Stage::Listing(None);
+                    }
                 }
                 Stage::Listing(last) => {
                     if let Some((name, account)) = lender.after(last.as_deref()) {
@@ -128,31 +126,42 @@ impl<L: Lender> Events<L> {
                         self.stage = Stage::Following;
                     }
                 }
-                Stage::Following => {
-                    let Some(name) = listener.next() else { break };
-                    match lender.account(&name) {
-                        Some(account) => {
-                            let status = answers::of_account(lender, account);
-                            if self.whose.is_some() {
-                                event(&mut piece, "status", &status);
-                            } else {
-                                event(&mut piece, "account", &Changed { account: &name, status });
-                            }
-                        }
-                        None if self.whose.is_some() => self.stage = gone(&mut piece, &name),
-                        None => event(&mut piece, "removed", &Removed { account: &name }),
-                    }
-                }
+                Stage::Following => match self.listener.next() {
+                    Some(name) => self.tell(&mut piece, &name),
+                    None => break,
+                },
                 Stage::Over => break,
             }
         }
         piece
     }
-}
 
-fn gone(piece: &mut Vec<u8>, name: &str) -> Stage {
-    event(piece, "removed", &Removed { account: name });
-    Stage::Over
+    /// Tells how an account is now, or that it is gone.
+    fn tell(&mut self, piece: &mut Vec<u8>, name: &str) {
+        let lender = &*self.hall.lender;
+        let status = lender.account(name).map(|account| answers::of_account(lender, account));
+        self.stage = Stage::Following;
+        match (status, &self.whose) {
+            (Some(status), Some(_)) => event(piece, "status", &status),
+            (Some(status), None) => event(piece, "account", &Changed { account: name, status }),
+            (None, whose) => {
+                event(piece, "removed", &Removed { account: name });
+                if whose.is_some() {
+                    self.stage = Stage::Over;
+                }
+            }
+        }
+    }
+
+    fn say(&self, words: Vec<u8>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        self.wire.streaming();
+        Poll::Ready(Some(Ok(Frame::data(Bytes::from(words)))))
+    }
+
+    fn end(&self) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        self.wire.sending();
+        Poll::Ready(None)
+    }
 }
 
 fn event(piece: &mut Vec<u8>, name: &str, data: &impl Serialize) {
@@ -176,36 +185,61 @@ impl<L: Lender> Body for Events<L> {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
         let this = self.get_mut();
-        let say = |this: &Self, words: Vec<u8>| {
-            this.wire.streaming();
-            Poll::Ready(Some(Ok(Frame::data(Bytes::from(words)))))
-        };
         if matches!(this.stage, Stage::Over) {
-            this.wire.sending();
-            return Poll::Ready(None);
+            return this.end();
         }
         if *this.hall.closing.borrow() {
-            let before = std::mem::replace(&mut this.stage, Stage::Over);
-            if matches!(before, Stage::Listing(_)) {
+            return match mem::replace(&mut this.stage, Stage::Over) {
                 // In the middle of an event: its beginning alone is thrown away, as the standard wants it.
-                this.wire.sending();
-                return Poll::Ready(None);
-            }
-            return say(this, format!(": the daemon stops\n{RETRY}\n").into_bytes());
+                Stage::Listing(_) => this.end(),
+                Stage::Beginning | Stage::Following | Stage::Over => {
+                    this.say(format!(": the daemon stops\n{RETRY}\n").into_bytes())
+                }
+            };
         }
         let piece = this.piece();
         if !piece.is_empty() {
-            return say(this, piece);
+            return this.say(piece);
         }
-        if let Some(listener) = &this.listener {
-            listener.sleep(context.waker());
-        }
-        let (bulletin, every) = (this.hall.lender.bulletin(), this.hall.limits.keep_alive);
-        let pulse = this.pulse.get_or_insert_with(|| Box::pin(sleep_until(bulletin.next_beat(every))));
-        if pulse.as_mut().poll(context).is_pending() {
+        this.listener.sleep(context.waker());
+        if this.next_beat.as_mut().poll(context).is_pending() {
             return Poll::Pending;
         }
-        pulse.as_mut().reset(bulletin.next_beat(every));
-        say(this, b": still here\n\n".to_vec())
+        this.next_beat.as_mut().reset(this.hall.pulse.next_beat());
+        this.say(b": still here\n\n".to_vec())
+    }
+}
+
+/// When a stream says something for the sake of saying something: all at the same time, so that a thousand of them wake
+/// the machine once.
+pub(super) struct Pulse {
+    began: Instant,
+    every: Duration,
+}
+
+impl Pulse {
+    pub(super) fn new(every: Duration) -> Self {
+        Self { began: Instant::now(), every }
+    }
+
+    fn next_beat(&self) -> Instant {
+        let beats = self.began.elapsed().as_nanos() / self.every.as_nanos().max(1) + 1;
+        self.began + self.every * u32::try_from(beats).unwrap_or(u32::MAX)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Duration, Pulse};
+
+    #[tokio::test(start_paused = true)]
+    async fn all_streams_have_one_pulse() {
+        let every = Duration::from_secs(30);
+        let pulse = Pulse::new(every);
+        let first = pulse.next_beat();
+        tokio::time::advance(Duration::from_secs(29)).await;
+        assert_eq!(pulse.next_beat(), first);
+        tokio::time::advance(Duration::from_secs(1)).await;
+        assert_eq!(pulse.next_beat(), first + every);
     }
 }
