@@ -36,9 +36,9 @@ use crate::systemd::{self, Contact};
 /// So many calls to ecobee at a time, of all accounts together (ecobee asks clients for restraint).
 const CALLS_AT_A_TIME: usize = 8;
 
-/// One save at a time, of all accounts together: the store's folder takes no two anyway, and a disk that hangs then
-/// holds one thread. What waits for its turn is not rendered yet.
-const SAVES_AT_A_TIME: usize = 1;
+/// One at the disk at a time, of all accounts together, be it to save or to look for a successor's file: the store's
+/// folder takes no two anyway, and a disk that hangs then holds one thread. What waits for its turn is not rendered yet.
+const AT_THE_DISK: usize = 1;
 
 /// What happened away from the loop.
 pub(super) enum Happening {
@@ -74,7 +74,7 @@ pub(super) struct House {
     alarm: Rc<Alarm>,
     client: Client,
     calls: Rc<Semaphore>,
-    saves: Rc<Semaphore>,
+    disk: Rc<Semaphore>,
     season: Season,
     store: Store,
     teller: Rc<Teller>,
@@ -128,7 +128,7 @@ impl House {
             alarm,
             client,
             calls: Rc::new(Semaphore::new(CALLS_AT_A_TIME)),
-            saves: Rc::new(Semaphore::new(SAVES_AT_A_TIME)),
+            disk: Rc::new(Semaphore::new(AT_THE_DISK)),
             season: Season::Open,
             store,
             teller,
@@ -395,10 +395,9 @@ impl House {
         let Some(account) = self.accounts.get_mut(&id) else { return };
         account.saves += 1;
         let (name, fingerprint) = (Rc::clone(&account.name), account.fingerprint.clone());
-        let (store, happenings, places) =
-            (self.store.clone(), self.happenings.clone(), Rc::clone(&self.saves));
+        let (store, happenings, disk) = (self.store.clone(), self.happenings.clone(), Rc::clone(&self.disk));
         tokio::task::spawn_local(async move {
-            let _place = places.acquire().await;
+            let _turn = disk.acquire().await;
             let image = store.encode(&name, &fingerprint, &record, &Reading::take());
             drop(record);
             let result = match tokio::task::spawn_blocking(move || image.write()).await {

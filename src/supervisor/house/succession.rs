@@ -207,10 +207,11 @@ impl House {
         self.last_search += 1;
         let search = self.last_search;
         account.tenure = Tenure::HandingOver(search);
-        let (store, happenings) = (self.store.clone(), self.happenings.clone());
+        let (store, happenings, disk) = (self.store.clone(), self.happenings.clone(), Rc::clone(&self.disk));
         let name = account.name.to_string();
         let fingerprint = heir.fingerprint.clone();
         tokio::task::spawn_local(async move {
+            let _turn = disk.acquire().await;
             let looking = move || store.fetch(&name, &fingerprint, &Reading::take());
             let result = match tokio::task::spawn_blocking(looking).await {
                 Ok(fetched) => fetched.map_err(|error: StoreError| error.to_string()),
