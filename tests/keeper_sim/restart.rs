@@ -208,7 +208,7 @@ fn killed_in_its_first_refresh(world: &mut World) {
     world.reboot(secs(60));
     assert_eq!(world.refreshes(), 0, "not before the disk knows");
     world.run_until_sent(Errand::Refresh);
-    world.run(world.ecobee.latency - ms(1));
+    world.run(world.ecobee.latency.saturating_sub(ms(1)));
     world.machine.synchronise();
     world.reboot(secs(10));
     assert_eq!(world.view().token, None, "ecobee may have replaced it");
@@ -254,7 +254,7 @@ fn rule_1_so_is_the_try_of_a_previous_refresh_token_and_that_of_a_refused_one() 
         world.reboot(secs(10));
         world.run_until_sent(Errand::Refresh);
         assert_eq!(world.refreshes(), before + 1);
-        world.run(world.ecobee.latency - ms(1));
+        world.run(world.ecobee.latency.saturating_sub(ms(1)));
         world.machine.synchronise();
         world.reboot(secs(10));
         assert_eq!(world.view().token, None, "{rotation:?}: ecobee may have replaced it");
