@@ -20,7 +20,7 @@
 //!    Absent                 after 1 min, then every 5:       Refused ──▶ Refreshing(slow) ──▶ Saving, or Refused
 //!
 //! (Marking ends with the window, or with the token: the refresh is sent then, marked or not. Only an access token that
-//! a restart might serve needs the mark; before the first save of a life, nobody knows what lies on disk.)
+//! a restart might serve needs the mark, be it one on disk that this start did not believe.)
 //!
 //! the PIN (pin.rs)
 //!           a person is needed,                 issued               entered

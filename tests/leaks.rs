@@ -90,6 +90,7 @@ fn a_panic_that_shows_what_it_has_in_hand_shows_no_secret() {
             previous: Some(secret()),
             refusals: 0,
             refresh_sent: false,
+            disbelieved: false,
         }),
         pin: Some(StoredPin { pin: String::new(), code: secret(), expires_at: at, interval: Duration::ZERO }),
         ..Record::default()

@@ -65,6 +65,7 @@ fn record(mark: &str) -> Record {
         previous: None,
         refusals: 0,
         refresh_sent: false,
+        disbelieved: false,
     };
     let told = Tidings { pin_at: Some(issued_at), loss_at: Some(issued_at) };
     Record { grant: Some(grant), pin: Some(pin), told }

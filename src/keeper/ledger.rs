@@ -13,8 +13,7 @@ pub(super) struct Ledger {
     ordered: u64,
     reported: u64,
     wanted: Wanted,
-    /// Whether a save has succeeded since the start.
-    written: bool,
+    disbelieved: bool,
     failures: u32,
     /// How often something came that cannot be had again; how often by the save on its way; how often by what lies on disk.
     gains: u64,
@@ -120,7 +119,7 @@ impl Ledger {
         }
         self.reported = save.0;
         if ok {
-            self.written = true;
+            self.disbelieved = false;
             self.gains_saved = self.gains_ordered;
             self.told = None;
             return if std::mem::take(&mut self.failures) > 0 { Report::Recovered } else { Report::Saved };
@@ -142,9 +141,14 @@ impl Ledger {
         self.failures > 0
     }
 
-    /// Whether this life has written what lies on disk.
-    pub(super) fn has_written(&self) -> bool {
-        self.written
+    /// On disk lies an access token that was not believed; until the next save, a later start may believe it.
+    pub(super) fn disbelieve(&mut self) {
+        self.disbelieved = true;
+    }
+
+    /// Whether such a token lies there still.
+    pub(super) fn holds_disbelieved(&self) -> bool {
+        self.disbelieved
     }
 
     /// Failed saves in a row.

@@ -40,6 +40,9 @@ impl Keeper {
                 standing: Standing::Good,
             }
         });
+        if stored.disbelieved {
+            self.ledger.disbelieve();
+        }
         let mut grant = Grant::new(access, stored.refresh_token, stored.previous);
         grant.refusals = stored.refusals;
         let counted_out = grant.refusals >= self.policy.refusals_before_pin && grant.living(now).is_none();
@@ -77,6 +80,7 @@ impl Keeper {
             previous: grant.previous.clone(),
             refusals: grant.refusals,
             refresh_sent: under_way || grant.doubt == Doubt::MayBeReplaced,
+            disbelieved: false,
         })
     }
 
@@ -125,12 +129,11 @@ impl Keeper {
         }
     }
 
-    /// Sends a refresh, once no later start will serve the access token that it may kill. That may be one that is not
-    /// here: what an earlier life left on disk may be living by another clock than the one of this start.
+    /// Sends a refresh, once no later start will serve the access token that it may kill.
     fn begin_refresh(&mut self, grant: Box<Grant>, attempt: Attempt, now: Moment) {
         // One that was given up has left the disk since then.
         let on_disk = attempt != Attempt::Slow && grant.outlives_restart(now);
-        if on_disk || !self.ledger.has_written() {
+        if on_disk || self.ledger.holds_disbelieved() {
             let save = self.ledger.change();
             self.phase = Phase::Marking { grant, attempt, save, since: now };
         } else {

@@ -261,6 +261,8 @@ pub struct StoredGrant {
     pub refusals: u32,
     /// A refresh was sent and its answer is not in this record: the access token may be dead.
     pub refresh_sent: bool,
+    /// The file has an access token that this start does not believe, for its clock may be wrong; a later one may.
+    pub disbelieved: bool,
 }
 
 /// An access token as it lies on disk.

@@ -237,6 +237,7 @@ impl Content {
             previous: grant.previous_refresh_token.map(|previous| previous.0),
             refusals: grant.refusals,
             refresh_sent: grant.refresh_sent,
+            disbelieved: doubt.is_some() && !grant.refresh_sent,
         });
         let pin = self.pin.map(|pin| StoredPin {
             pin: pin.text,

@@ -96,6 +96,7 @@ pub fn import(settings: Settings, account: Option<&str>, bytes: &[u8]) -> Result
             refusals: 0,
             // Whoever had it before us may have used it for tokens that we know nothing of.
             refresh_sent: true,
+            disbelieved: false,
         }),
         pin: None,
         // People who wait for a PIN are to hear that it is over.

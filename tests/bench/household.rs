@@ -141,6 +141,7 @@ fn record(access: &str, refresh: &str, stored: Stored, lifetime: Duration) -> Re
         previous: None,
         refusals: 0,
         refresh_sent: false,
+        disbelieved: false,
     };
     Record { grant: Some(grant), pin: None, told: Tidings::default() }
 }

@@ -180,6 +180,7 @@ fn record(number: u32, length: usize) -> Record {
         previous: number.is_multiple_of(2).then(|| secret("previous", length)),
         refusals: number % 4,
         refresh_sent: number.is_multiple_of(5),
+        disbelieved: false,
     };
     let pin = StoredPin {
         pin: format!("PIN-{number}"),

@@ -101,9 +101,9 @@ impl Laws {
         self.pace.forced(&mut self.court, now, uid);
     }
 
-    /// A client may have brought a refresh on that waits for the call in flight to end, or for the first save.
+    /// A client may have brought a refresh on that waits for the call in flight to end, or for a mark.
     pub(crate) fn may_be_forced(&mut self) {
-        if self.pace.calls() || !self.lending.has_saved() {
+        if self.pace.calls() || self.lending.disbelieves() {
             self.pace.may_be_forced();
         }
     }

@@ -62,6 +62,7 @@ fn grant() -> StoredGrant {
         previous: Some(Secret::new("previous")),
         refusals: 2,
         refresh_sent: false,
+        disbelieved: false,
     }
 }
 
@@ -95,7 +96,9 @@ fn reread_access(stored: &StoredGrant, now: &Reading) -> (Option<StoredAccess>, 
     let (record, doubt) = reread(&Record { grant: Some(stored.clone()), ..Record::default() }, now);
     let mut reread = record.grant.expect("a grant is never dropped");
     let access = reread.access.take();
-    assert_eq!(reread, StoredGrant { access: None, ..stored.clone() });
+    // What is marked on disk, no later start believes either.
+    let disbelieved = doubt.is_some_and(|why| why != Doubt::RefreshSent);
+    assert_eq!(reread, StoredGrant { access: None, disbelieved, ..stored.clone() });
     (access, doubt)
 }
 
@@ -360,6 +363,7 @@ fn any_grant() -> impl Strategy<Value = StoredGrant> {
     (option::of(any_access()), secret(), option::of(secret()), any::<u32>()).prop_map(
         |(access, refresh_token, previous, refusals)| StoredGrant {
             refresh_sent: access.is_none() && refusals % 2 == 1,
+            disbelieved: false,
             access,
             refresh_token,
             previous,

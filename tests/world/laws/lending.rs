@@ -83,8 +83,8 @@ pub(super) struct Lending {
     /// Whether the disk may not hold what the keeper last wanted to be there.
     disk_trouble: bool,
     saving_since: Option<Moment>,
-    /// Whether a save has worked since the start.
-    has_saved: bool,
+    /// Whether an access token lies on disk that this start did not believe.
+    disbelieves: bool,
     /// The access token whose times went wrong when it came over from another boot.
     misdated: Option<String>,
     /// Until when what came over from another boot may be wrong.
@@ -142,8 +142,8 @@ impl Lending {
     /// A reader who does not say that he waits is not left hanging where nothing is under way.
     pub(super) fn waits(&self, court: &mut Court, id: RequestId, view: &View, calls: bool) {
         let Some(open) = self.open.get(&id) else { return };
-        // The first save of a life goes before its first refresh, a slow one of a refused token too.
-        let marking = self.saving_since.is_some() && !self.has_saved;
+        // A save goes before a refresh then, before a slow one of a refused token too.
+        let marking = self.saving_since.is_some() && self.disbelieves;
         let under_way = view.token.is_some() || view.state == State::Refreshing || calls || marking;
         let patient = open.ask.wait.is_some() || open.ask.want == Want::Authorize;
         court.hold(Law::AnswerInTime, under_way || patient, || format!("request {} is left hanging", id.0));
@@ -313,9 +313,9 @@ impl Lending {
         }
     }
 
-    /// Whether a save has worked since the start.
-    pub(super) fn has_saved(&self) -> bool {
-        self.has_saved
+    /// Whether an access token lies on disk that this start did not believe.
+    pub(super) fn disbelieves(&self) -> bool {
+        self.disbelieves
     }
 
     fn save_hangs(&self, now: Moment) -> bool {
@@ -326,7 +326,7 @@ impl Lending {
     pub(super) fn saved(&mut self, record: Option<&Record>, now: Moment, worked: bool) {
         self.disk_trouble = !worked || self.save_hangs(now);
         self.saving_since = None;
-        self.has_saved |= worked;
+        self.disbelieves &= !worked;
         if self.rejection == Rejection::UnderWay {
             self.rejection = if worked { Rejection::Saved } else { Rejection::Unwritten };
         }
@@ -383,6 +383,7 @@ impl Lending {
                 .filter(|_| same && !self.disk_trouble && sight.passage == Passage::Sound),
             current: token,
             disk_trouble: self.disk_trouble,
+            disbelieves: record.grant.as_ref().is_some_and(|grant| grant.disbelieved),
             clock_trouble_until: pin.map(|pin| pin.expires_at).or(self.clock_trouble_until),
             ..Self::default()
         };
