@@ -6,6 +6,8 @@ mod harness;
 
 #[path = "crash/disk.rs"]
 mod disk;
+#[path = "crash/law.rs"]
+mod law;
 #[path = "crash/order.rs"]
 mod order;
 #[path = "crash/power_cuts.rs"]

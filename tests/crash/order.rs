@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use ecobee_simulator::{Endpoint, Mood, Pin};
 
-use super::power_cuts::survives;
 use super::strace::{self, Call};
 use crate::disk::{Contents, Disk, deeds};
 use crate::harness::http::Connection;
 use crate::harness::{KEY, Stage, quick, skipped};
+use crate::law::survives;
 
 const HOUR: Duration = Duration::from_secs(3600);
 
