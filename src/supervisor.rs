@@ -79,7 +79,8 @@ impl RunError {
     /// The exit status for it, from sysexits(3).
     pub fn exit_status(&self) -> u8 {
         match self {
-            Self::Store(_) | Self::Socket(_) => 73,
+            Self::Store(error) => error.exit_status(),
+            Self::Socket(_) => SocketError::EXIT_STATUS,
             Self::Unsupported(_) => ConfigError::EXIT_STATUS,
             Self::System { .. } => 1,
         }
