@@ -14,7 +14,7 @@ use ecobee_tokend::clock::{Reading, Wall};
 use ecobee_tokend::keeper::{AccessToken, Moment, Record, StoredAccess, StoredGrant, StoredPin, Tidings};
 use ecobee_tokend::secret::Secret;
 use ecobee_tokend::store::{
-    Doing, Fetched, Fingerprint, Flaw, Forgotten, Image, Loaded, Note, Store, StoreError,
+    Doing, Fetched, Fingerprint, Flaw, Forgotten, Image, Loaded, Note, Store, StoreError, stored_in,
 };
 use tempfile::TempDir;
 
@@ -240,18 +240,21 @@ fn neither_errors_nor_notes_nor_debug_output_show_a_secret() {
 // ---- forgetting
 
 #[test]
-fn the_accounts_of_a_folder_are_those_with_a_file_of_the_right_name() {
+fn the_accounts_of_a_folder_are_those_with_a_file_of_the_right_name_or_what_a_save_has_left() {
     let folder = folder();
     let store = open(folder.path());
     assert_eq!(store.accounts().expect("ours"), Vec::<String>::new());
     for account in ["home", "cabin"] {
         store.encode(account, &key(), &record("one"), &now()).write().expect("it can be written");
     }
-    for other in [".home.json.new", "home.json.broken-20260528T202640Z", "Home.json", ".json", "json", "lock"]
-    {
+    for left in [".home.json.new", ".a-2.json.new"] {
+        put(&folder.path().join(left), "");
+    }
+    for other in ["b.json.broken-20260528T202640Z", "Home.json", ".json", "json", "lock"] {
         put(&folder.path().join(other), "");
     }
-    assert_eq!(store.accounts().expect("ours"), ["cabin", "home"]);
+    assert_eq!(store.accounts().expect("ours"), ["a-2", "cabin", "home"]);
+    assert_eq!(stored_in(folder.path()).expect("ours"), ["a-2", "cabin", "home"]);
 }
 
 #[test]

@@ -25,7 +25,7 @@ use zeroize::Zeroizing;
 
 use super::format::{self, Misfit, flaw};
 use super::key::{Form, Key, KeyId, Keys, hex, unhex};
-use super::words::Flaw;
+use super::note::Flaw;
 
 /// The newest version that is written and read.
 pub(super) const VERSION: u64 = 2;

@@ -10,7 +10,10 @@ use rustix::fs::{CWD, OFlags, RenameFlags};
 use rustix::io::Errno;
 use zeroize::Zeroizing;
 
-use super::words::{Doing, Flaw, Note, StoreError};
+use super::error::{Doing, StoreError};
+use super::name::{Aside, path_of, temporary_of};
+use super::note::{Flaw, Note};
+use crate::clock::Reading;
 
 /// What is longer is not even looked into: a sealed file is twice as long as a plain one.
 const LARGEST: u64 = 4 << 20;
@@ -28,61 +31,11 @@ pub(super) enum Found {
     Flawed(Flaw),
 }
 
-/// Why a file is moved aside.
-#[derive(Clone, Copy)]
-pub(super) enum Aside {
-    Broken,
-    OtherKey,
-    Replaced,
-}
-
 /// What is done about a file that others can read.
 #[derive(Clone, Copy)]
 enum Rights {
     Mended,
     LeftAlone,
-}
-
-/// What a file is called that was moved aside: `NAME.json` and one of these, and a date.
-const ASIDES: [&str; 3] = [".broken-", ".other-key-", ".replaced-"];
-
-/// What the name of a file in the folder says of it.
-pub(super) enum Called {
-    /// It is this account's, or a save of this account that was cut off.
-    Account(String),
-    /// It was moved aside.
-    Aside,
-    /// It was to take the place of one that was moved aside, and is a copy of it.
-    AsideLeftover,
-    /// It is none of ours.
-    Strange,
-}
-
-/// What the name of a file in the folder says of it.
-pub(super) fn called(name: &str) -> Called {
-    let (plain, leftover) = match name.strip_prefix('.').and_then(|rest| rest.strip_suffix(".new")) {
-        Some(inner) => (inner, true),
-        None => (name, false),
-    };
-    match plain.split_once(".json") {
-        Some((account, "")) if is_account(account) => Called::Account(account.to_owned()),
-        Some((account, rest))
-            if is_account(account) && ASIDES.iter().any(|aside| rest.starts_with(aside)) =>
-        {
-            if leftover {
-                Called::AsideLeftover
-            } else {
-                Called::Aside
-            }
-        }
-        Some(_) | None => Called::Strange,
-    }
-}
-
-/// The configuration checks names too, but `forget` is given names that no configuration has.
-pub(super) fn is_account(name: &str) -> bool {
-    let fits = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
-    (1..=32).contains(&name.len()) && name.bytes().all(fits)
 }
 
 /// The file of one account, or one that was moved aside, and the temporary one that is to take its place.
@@ -94,20 +47,12 @@ pub(super) struct AccountFile {
 impl AccountFile {
     /// The files of this account, which need not exist.
     pub(super) fn new(directory: &Path, account: &str) -> Result<Self, StoreError> {
-        if is_account(account) {
-            Ok(Self::at(directory.join(format!("{account}.json"))))
-        } else {
-            Err(StoreError::Name { account: account.to_owned() })
-        }
+        path_of(directory, account).map(Self::at)
     }
 
     /// The file at this path, whatever it is.
     pub(super) fn at(path: PathBuf) -> Self {
-        // No account's name has a dot, so the temporary file is no other account's file.
-        let mut name = OsString::from(".");
-        name.push(path.file_name().unwrap_or_default());
-        name.push(".new");
-        Self { temporary: path.with_file_name(name), path }
+        Self { temporary: temporary_of(&path), path }
     }
 
     /// What the file holds.
@@ -169,13 +114,14 @@ impl AccountFile {
     }
 
     /// Gives the file another name, never that of anything there is, and says which.
-    pub(super) fn move_aside(&self, why: Aside, date: &str) -> Result<PathBuf, StoreError> {
-        move_aside(&self.path, &self.path, why, date).map_err(|error| self.refused(Doing::MoveAside, error))
+    pub(super) fn move_aside(&self, why: Aside, now: &Reading) -> Result<PathBuf, StoreError> {
+        rename_to_free(&self.path, &why.path(&self.path, now))
+            .map_err(|error| self.refused(Doing::MoveAside, error))
     }
 
     /// Does the same to what a save that was cut off has left.
-    pub(super) fn move_leftover_aside(&self, why: Aside, date: &str) -> Result<PathBuf, StoreError> {
-        move_aside(&self.temporary, &self.path, why, date)
+    pub(super) fn move_leftover_aside(&self, why: Aside, now: &Reading) -> Result<PathBuf, StoreError> {
+        rename_to_free(&self.temporary, &why.path(&self.path, now))
             .map_err(|error| self.refused(Doing::MoveAside, error))
     }
 
@@ -278,27 +224,19 @@ pub(super) fn make_private(file: &File, path: &Path) -> io::Result<()> {
     Ok(())
 }
 
-fn move_aside(from: &Path, beside: &Path, why: Aside, date: &str) -> io::Result<PathBuf> {
-    let mut first = OsString::from(beside);
-    let [broken, other_key, replaced] = ASIDES;
-    first.push(match why {
-        Aside::Broken => broken,
-        Aside::OtherKey => other_key,
-        Aside::Replaced => replaced,
-    });
-    first.push(date);
-    let mut to = PathBuf::from(&first);
+/// Renames to `first`, or where there is anything of that name with `-2` behind it, and so on; says which it became.
+fn rename_to_free(from: &Path, first: &Path) -> io::Result<PathBuf> {
+    let mut to = first.to_owned();
     let mut count = 1_u32;
     loop {
         match rename_to_new(from, &to) {
-            Ok(()) => return Ok(to),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
                 count += 1;
-                let mut next = first.clone();
+                let mut next = OsString::from(first);
                 next.push(format!("-{count}"));
                 to = PathBuf::from(next);
             }
-            Err(error) => return Err(error),
+            outcome => return outcome.map(|()| to),
         }
     }
 }
@@ -360,21 +298,6 @@ mod tests {
         std::os::unix::fs::symlink(folder.path().join("elsewhere"), &path).expect("linked");
         assert!(create(&path).is_err());
         assert!(!folder.path().join("elsewhere").exists());
-    }
-
-    #[test]
-    fn only_the_files_of_accounts_are_called_ours() {
-        assert!(matches!(called("home.json"), Called::Account(account) if account == "home"));
-        assert!(matches!(called(".home.json.new"), Called::Account(account) if account == "home"));
-        for aside in ["home.json.broken-20260101T000000Z", "a-1.json.other-key-x", "home.json.replaced-x-2"] {
-            assert!(matches!(called(aside), Called::Aside), "{aside}");
-            assert!(matches!(called(&format!(".{aside}.new")), Called::AsideLeftover), "{aside}");
-        }
-        for strange in
-            ["Home.json", ".json", "HOME.json.broken-x", ".json.broken-x", "home.json.orig", "home", "lock"]
-        {
-            assert!(matches!(called(strange), Called::Strange), "{strange}");
-        }
     }
 
     #[test]

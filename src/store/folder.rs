@@ -1,6 +1,6 @@
-//! The folder with the files of all accounts, and the lock in it: one daemon a store.
+//! The folder with the files of all accounts, what lies in it, and the lock in it: one daemon a store.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
@@ -11,8 +11,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use rustix::fs::{FlockOperation, OFlags};
 use rustix::io::Errno;
 
+use super::error::{Doing, StoreError};
 use super::file::{OTHERS, make_private, sync_folder_of};
-use super::words::{Doing, Note, StoreError};
+use super::note::Note;
 
 /// Only the daemon's user may look in.
 const PRIVATE: u32 = 0o700;
@@ -51,6 +52,12 @@ impl Folder {
     pub(super) fn next_image(&self) -> u64 {
         self.images.fetch_add(1, Ordering::Relaxed)
     }
+}
+
+/// The names of what lies in a folder.
+pub(super) fn names(folder: &Path) -> io::Result<BTreeSet<String>> {
+    let names = fs::read_dir(folder)?.map(|entry| Ok(entry?.file_name().into_string().ok()));
+    names.filter_map(Result::transpose).collect()
 }
 
 impl Held {

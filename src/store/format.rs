@@ -1,9 +1,9 @@
-//! Record to bytes and back: JSON, version 1. Knows no file, and no key but the API key's fingerprint.
+//! Record to bytes and back: JSON, version 1. Knows no file and no cipher.
 //!
 //! A member may be added within a version: unknown ones are ignored. One whose absence or meaning would mislead
 //! this program needs the next version, which this program then leaves alone.
 
-use std::fmt::{self, Write as _};
+use std::fmt;
 use std::io;
 use std::rc::Rc;
 use std::time::Duration;
@@ -11,12 +11,11 @@ use std::time::Duration;
 use serde::de::{Deserializer, Visitor};
 use serde::ser::Serializer;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
-use super::key::KeyId;
+use super::key::{KeyId, hash, hex};
+use super::note::{Doubt, Flaw};
 use super::passage::{Passage, Written};
-use super::words::{Doubt, Flaw};
 use crate::clock::Reading;
 use crate::keeper::{AccessToken, Moment, Record, StoredAccess, StoredGrant, StoredPin, Tidings};
 use crate::secret::Secret;
@@ -34,17 +33,13 @@ pub struct Fingerprint([u8; 32]);
 impl Fingerprint {
     /// The fingerprint of an API key.
     pub fn of(key: &Secret) -> Self {
-        let mut hash = Sha256::new();
-        hash.update(b"ecobee-tokend API key\0");
-        hash.update(key.expose());
-        Self(hash.finalize().into())
+        let mut fingerprint = Self([0; 32]);
+        fingerprint.0.copy_from_slice(&hash(b"ecobee-tokend API key\0", key.expose().as_bytes()));
+        fingerprint
     }
 
     fn hex(&self) -> String {
-        self.0.iter().fold(String::new(), |mut text, byte| {
-            let _ = write!(text, "{byte:02x}");
-            text
-        })
+        hex(&[&self.0])
     }
 }
 
@@ -176,7 +171,7 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Content, Misfit> {
 /// The version, which comes first and alone: in a newer file all the rest may look different.
 pub(super) fn version_of(bytes: &[u8]) -> Result<u64, Misfit> {
     #[derive(Deserialize)]
-    struct Envelope {
+    struct Head {
         version: Option<serde_json::Value>,
     }
 
@@ -184,8 +179,8 @@ pub(super) fn version_of(bytes: &[u8]) -> Result<u64, Misfit> {
     if bytes.iter().find(|byte| !byte.is_ascii_whitespace()).is_some_and(|&byte| byte == b'[') {
         return Err(Misfit::Flawed(Flaw::WrongForm { line: 1, column: 1 }));
     }
-    let envelope: Envelope = serde_json::from_slice(bytes).map_err(|error| flaw(&error))?;
-    let version = envelope.version.and_then(|version| version.as_u64());
+    let head: Head = serde_json::from_slice(bytes).map_err(|error| flaw(&error))?;
+    let version = head.version.and_then(|version| version.as_u64());
     version.filter(|&version| version >= VERSION).ok_or(Misfit::Flawed(Flaw::NoVersion))
 }
 

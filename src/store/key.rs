@@ -1,7 +1,8 @@
 //! The keys that files are sealed with, and the cipher: XChaCha20-Poly1305. Knows no file.
 //!
 //! Its nonces of 24 bytes may be drawn at random at any number of saves, so that nothing needs to be counted, and a
-//! folder that was put back to an older copy does no harm.
+//! folder that was put back to an older copy does no harm. ring, which TLS brings along, has no such cipher, and does not
+//! wipe what it has hashed.
 
 use std::fmt;
 
@@ -73,8 +74,8 @@ impl Key {
     }
 }
 
-/// A hash that leaves no copy of itself behind.
-fn hash(prefix: &[u8], bytes: &[u8]) -> Box<[u8]> {
+/// SHA-256 of both, one after the other, of which no copy is left behind.
+pub(super) fn hash(prefix: &[u8], bytes: &[u8]) -> Box<[u8]> {
     let mut hash = Sha256::new();
     hash.update(prefix);
     hash.update(bytes);
@@ -103,7 +104,7 @@ impl Keys {
     }
 
     /// Whether what is encrypted with this key can be read.
-    pub fn open(&self, id: KeyId) -> bool {
+    pub fn opens(&self, id: KeyId) -> bool {
         self.find(id).is_some()
     }
 

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::words::Doubt;
+use super::note::Doubt;
 use crate::clock::{Reading, Wall};
 use crate::keeper::Moment;
 

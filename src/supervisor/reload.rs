@@ -56,7 +56,7 @@ pub(super) fn restart_remark(used: &Settings, new: &Settings, doors: Doors) -> O
 fn locked_out(used: &Settings, new: &Settings) -> Option<String> {
     let id = fittings::keys(used).today()?.id();
     let stays = used.store.directory == new.store.directory;
-    (stays && !fittings::keys(new).open(id)).then(|| {
+    (stays && !fittings::keys(new).opens(id)).then(|| {
         format!(
             "and would be refused, for the grants are encrypted with the key {id}, which is not in the new configuration: \
              name it there as store.previous-key-file or store.previous-key-credential, from a backup if its file was \

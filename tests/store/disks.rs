@@ -201,6 +201,8 @@ fn a_folder_without_rights_is_told_as_such() {
     assert!(error.contains("below: the folder cannot be prepared: user"), "{error}");
     let error = store.forget("home").expect_err("no right to delete");
     assert!(matches!(error, StoreError::Refused { doing: Doing::Delete, .. }), "{error}");
+    let error = store.set_aside("home", &now()).expect_err("no right to rename");
+    assert!(matches!(error, StoreError::Refused { doing: Doing::MoveAside, .. }), "{error}");
     chmod(&room, 0o700);
     put(&room.join("cabin.json"), "{");
     chmod(&room, 0o500);

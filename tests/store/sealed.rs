@@ -6,6 +6,8 @@ use super::*;
 use ecobee_tokend::secret::SecretBytes;
 use ecobee_tokend::store::{Form, Key, Keys, refusals};
 
+mod rest;
+
 /// A key that is called by this number. Made up.
 fn store_key(number: u8) -> Key {
     Key::of(&SecretBytes::copy_of(&[number; 32]))
@@ -89,10 +91,6 @@ fn refused(directory: &Path, given: Given) -> String {
     error.to_string()
 }
 
-fn tidied(directory: &Path, given: Given, in_use: &[&str]) -> Vec<Note> {
-    open_with(directory, given).tidy(|account| in_use.contains(&account), &now(), || {})
-}
-
 // ---- saving and loading
 
 #[test]
@@ -120,21 +118,6 @@ fn the_largest_record_that_can_be_stored_plainly_can_be_sealed() {
             "{given:?}"
         );
     }
-}
-
-#[test]
-fn each_save_draws_a_nonce_of_its_own() {
-    let folder = folder();
-    let store = open_with(folder.path(), today(1));
-    let nonces: BTreeSet<String> = (0..100)
-        .map(|_| {
-            save(&store, &record("one"));
-            let text = fs::read(folder.path().join("home.json")).expect("read");
-            let value: serde_json::Value = serde_json::from_slice(&text).expect("JSON");
-            value["nonce"].as_str().expect("a nonce").to_owned()
-        })
-        .collect();
-    assert_eq!(nonces.len(), 100);
 }
 
 // ---- from form to form
@@ -171,7 +154,6 @@ fn a_plain_file_where_there_is_a_key_is_taken_and_sealed_and_told_of_loudly() {
     assert_eq!(found, Some(record("one")));
     assert_eq!(notes, [Note::Sealed { path, with: store_key(1).id() }]);
     assert!(notes[0].is_warning(), "somebody else may have put it there");
-    println!("downgrade to plain: {}", notes[0]);
 }
 
 #[test]
@@ -253,7 +235,6 @@ fn a_file_of_another_key_is_refused_and_told_with_both_keys() {
         both.contains(&format!("{one}, and the keys of [store] are {three} and {two}; left alone.")),
         "{both}"
     );
-    println!("wrong key: {wrong}");
 }
 
 #[test]
@@ -269,7 +250,6 @@ fn a_sealed_file_where_no_key_is_given_is_refused_and_told_with_the_key_that_it_
         said.contains("previous-key-file") && said.contains("if it is lost, move the file away"),
         "{said}"
     );
-    println!("key removed: {said}");
     assert_eq!(start(folder.path(), today(1)).expect("the right key").record, Some(record("one")));
 }
 
@@ -320,7 +300,6 @@ fn a_file_of_another_account_is_moved_aside_and_told_with_the_account_whose_it_i
     let (why, said) = aside(folder.path(), today(1));
     assert_eq!(why, Flaw::SealedFor { account: "cabin".to_owned() });
     assert!(said.contains("the encrypted file of the account cabin"), "{said}");
-    println!("swapped: {said}");
     // It is as good as ever where it belongs.
     fs::rename(folder.path().join(format!("home.json.broken-{DATE}")), &cabin).expect("renamed");
     let loaded = open_with(folder.path(), today(1)).load("cabin", &key(), &now()).expect("the right key");
@@ -357,9 +336,6 @@ fn a_sealed_file_cut_short_anywhere_is_moved_aside_whole() {
         let altered = Flaw::Altered { key: store_key(1).id() };
         assert!(why == altered || why == Flaw::StrangeEnvelope, "{digits}: {said}");
         fs::remove_file(folder.path().join(format!("home.json.broken-{DATE}"))).expect("removed");
-        if digits == 500 {
-            println!("truncated cipher text: {said}");
-        }
     }
 }
 
@@ -395,146 +371,6 @@ fn a_sealed_file_in_which_any_bit_is_another_is_never_loaded_as_something_else()
     }
     println!("{} bits: {aside} moved aside, {refused} refused, {unharmed} of no account", whole.len() * 8);
     assert!(unharmed < 16 && refused < 100, "{unharmed} {refused}");
-}
-
-// ---- the rest of the folder
-
-/// A folder with a file of an account that is not configured any more, one that was replaced, one of another API key,
-/// and one that is broken.
-fn lived_in(given: Given) -> TempDir {
-    let folder = folder();
-    let store = open_with(folder.path(), given);
-    for account in ["cabin", "home", "old"] {
-        store.encode(account, &key(), &record("sesame"), &now()).write().expect("saved");
-    }
-    store.set_aside("old", &now()).expect("ours");
-    let other = Fingerprint::of(&Secret::new("another-api-key"));
-    store.load("cabin", &other, &now()).expect("readable");
-    store.encode("cabin", &key(), &record("sesame"), &now()).write().expect("saved");
-    folder
-}
-
-#[test]
-fn nothing_that_can_be_opened_stays_in_another_form_than_today_s() {
-    let folder = lived_in(PLAIN);
-    put(&folder.path().join("old.json.broken-20260101T000000Z"), "{\"refresh_token\": \"half of i");
-    put(&folder.path().join(".old.json.replaced-20260101T000000Z.new"), "{\"refresh_token\": \"sesame");
-    let others = [
-        "cabin.json".to_owned(),
-        format!("cabin.json.other-key-{DATE}"),
-        format!("old.json.replaced-{DATE}"),
-    ];
-    let mut before = contents(folder.path());
-    before.retain(|name, _| others.contains(name));
-    assert_eq!(before.len(), 3, "{before:?}");
-    for given in [today(1), from_to(1, 2), back_from(2)] {
-        start(folder.path(), given).expect("home is in use");
-        let notes = tidied(folder.path(), given, &["home"]);
-        for name in &others {
-            assert_eq!(form_of(&folder.path().join(name)), given.form(), "{name}: {notes:#?}");
-        }
-        assert_eq!(names(folder.path()).len(), 6, "{:?}", names(folder.path()));
-        let broken: Vec<_> = notes.iter().filter(|note| matches!(note, Note::LeftPlain { .. })).collect();
-        assert_eq!(broken.len(), usize::from(given.today.is_some()), "{notes:#?}");
-        if let Some(number) = given.previous {
-            assert_eq!(notes.last(), Some(&Note::PreviousKeyIdle { key: store_key(number).id() }));
-        }
-        if given.today.is_some() {
-            for (name, bytes) in contents(folder.path()) {
-                let text = String::from_utf8_lossy(&bytes).into_owned();
-                assert!(!text.contains("sesame"), "{name}: {text}");
-            }
-        }
-    }
-    let mut after = contents(folder.path());
-    after.retain(|name, _| others.contains(name));
-    assert_eq!(after, before, "there and back, to the byte");
-}
-
-#[test]
-fn what_was_moved_aside_in_the_clear_can_be_used_again_once_it_is_sealed() {
-    let (folder, path) = saved(&record("old"));
-    let kept = open(folder.path()).set_aside("home", &now()).expect("ours").expect("there was one");
-    tidied(folder.path(), today(1), &[]);
-    assert_eq!(form_of(&kept), today(1).form());
-    fs::rename(kept, &path).expect("renamed");
-    assert_eq!(start(folder.path(), today(1)).expect("the key").record, Some(record("old")));
-}
-
-#[test]
-fn a_save_of_an_account_that_is_not_in_use_is_finished_and_sealed() {
-    let (folder, path) = saved(&record("new"));
-    fs::rename(&path, folder.path().join(".home.json.new")).expect("renamed");
-    tidied(folder.path(), today(1), &[]);
-    assert_eq!(form_of(&path), today(1).form());
-    assert_eq!(names(folder.path()), set(["home.json", "lock"]));
-    assert_eq!(start(folder.path(), today(1)).expect("the right key").record, Some(record("new")));
-}
-
-#[test]
-fn a_cut_off_save_of_another_api_key_does_not_take_the_place_of_a_file_that_is_not_in_use() {
-    let (folder, path) = saved(&record("ours"));
-    let other = Fingerprint::of(&Secret::new("another-api-key"));
-    let store = open(folder.path());
-    store.encode("cabin", &other, &record("theirs"), &now()).write().expect("saved");
-    drop(store);
-    let text = fs::read_to_string(folder.path().join("cabin.json")).expect("it is there");
-    put(&folder.path().join(".home.json.new"), text.replace("\"cabin\"", "\"home\""));
-    fs::remove_file(folder.path().join("cabin.json")).expect("removed");
-    tidied(folder.path(), today(1), &[]);
-    let aside = format!("home.json.other-key-{DATE}");
-    assert_eq!(names(folder.path()), set(["home.json", &aside, "lock"]));
-    assert_eq!(form_of(&folder.path().join(aside)), today(1).form());
-    assert_eq!(form_of(&path), today(1).form());
-    assert_eq!(start(folder.path(), today(1)).expect("the key").record, Some(record("ours")));
-}
-
-#[test]
-fn what_is_not_in_use_and_of_another_key_is_left_alone_and_keeps_nobody_from_starting() {
-    let folder = lived_in(today(1));
-    fs::remove_file(folder.path().join("home.json")).expect("removed");
-    let before = contents(folder.path());
-    let notes = tidied(folder.path(), today(2), &["home"]);
-    let one = store_key(1).id();
-    assert_eq!(notes.len(), 3, "{notes:#?}");
-    for note in &notes {
-        assert!(matches!(note, Note::LeftAlone { why } if why.contains(&one.to_string())), "{note}");
-    }
-    assert_eq!(contents(folder.path()), before);
-}
-
-#[test]
-fn the_previous_key_is_said_to_be_needed_as_long_as_it_is() {
-    let (folder, _) = saved_with(&record("one"), today(1));
-    let store = open_with(folder.path(), from_to(1, 2));
-    fs::create_dir(folder.path().join(".home.json.new")).expect("made");
-    store.load("home", &key(), &now()).expect("it can be opened");
-    assert_eq!(store.tidy(|_| true, &now(), || {}), [], "a file is still encrypted with it");
-    drop(store);
-    fs::remove_dir(folder.path().join(".home.json.new")).expect("removed");
-    let store = open_with(folder.path(), from_to(1, 2));
-    store.load("home", &key(), &now()).expect("it can be opened");
-    let notes = store.tidy(|_| true, &now(), || {});
-    assert_eq!(notes, [Note::PreviousKeyIdle { key: store_key(1).id() }]);
-    assert!(!notes[0].is_warning());
-}
-
-#[test]
-fn the_previous_key_is_not_said_to_be_idle_where_a_file_could_not_be_looked_into() {
-    let (folder, _) = saved_with(&record("one"), today(2));
-    put(&folder.path().join("cabin.json"), "{\"version\": 3}");
-    let notes = tidied(folder.path(), from_to(1, 2), &["home"]);
-    assert!(matches!(&notes[..], [Note::LeftAlone { .. }]), "{notes:#?}");
-    fs::remove_file(folder.path().join("cabin.json")).expect("removed");
-    assert_eq!(tidied(folder.path(), from_to(2, 2), &["home"]), [], "it is today's, too");
-}
-
-#[test]
-fn without_any_key_the_rest_of_the_folder_is_nobody_s_business() {
-    let folder = lived_in(today(1));
-    let before = contents(folder.path());
-    assert_eq!(tidied(folder.path(), PLAIN, &["home"]), []);
-    assert_eq!(contents(folder.path()), before);
 }
 
 // ---- a look ahead
