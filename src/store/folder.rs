@@ -30,7 +30,7 @@ pub(super) struct Held {
     lock: File,
     /// The number of the newest image of each account that has reached the disk.
     saved: BTreeMap<String, u64>,
-    /// Whether a file that was read could not be brought into the form that a save would give it.
+    /// Whether there may be files left in a form that no save would give them.
     pub(super) behind: bool,
 }
 

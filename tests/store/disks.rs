@@ -34,6 +34,14 @@ fn again(story: &str, room: &Path, around: &[&str], prepare: &str) {
     }
 }
 
+/// The same by a user to whom modes apply: to root they do not.
+fn again_as_nobody(story: &str) {
+    let folder = folder();
+    let is_root = geteuid().is_root();
+    chown(folder.path(), is_root.then_some(NOBODY), None).expect("root may");
+    again(story, folder.path(), if is_root { AS_NOBODY } else { &[] }, "true");
+}
+
 /// Says so even where the harness keeps the output of a test to itself.
 fn skipped(why: &str) {
     let _ = writeln!(std::io::stderr(), "SKIPPED: {why}");
@@ -185,13 +193,7 @@ fn a_read_only_disk_is_told_as_such() {
 #[test]
 fn a_folder_without_rights_is_told_as_such() {
     let Some(room) = room() else {
-        let folder = folder();
-        let path = folder.path();
-        // Root has every right, so the story is about nobody.
-        let around = if geteuid().is_root() { AS_NOBODY } else { &[] };
-        chown(path, geteuid().is_root().then_some(NOBODY), None).expect("root may");
-        again("a_folder_without_rights_is_told_as_such", path, around, "true");
-        return;
+        return again_as_nobody("a_folder_without_rights_is_told_as_such");
     };
     let store = open(&room);
     save(&store, &record("one"));
@@ -220,12 +222,7 @@ fn a_folder_without_rights_is_told_as_such() {
 #[test]
 fn a_folder_that_does_not_reach_the_disk_is_told_as_such() {
     let Some(room) = room() else {
-        let folder = folder();
-        let path = folder.path();
-        let around = if geteuid().is_root() { AS_NOBODY } else { &[] };
-        chown(path, geteuid().is_root().then_some(NOBODY), None).expect("root may");
-        again("a_folder_that_does_not_reach_the_disk_is_told_as_such", path, around, "true");
-        return;
+        return again_as_nobody("a_folder_that_does_not_reach_the_disk_is_told_as_such");
     };
     let store = open(&room);
     save(&store, &record("one"));
