@@ -57,7 +57,7 @@
 //! | what a refusal, an outage or a lost answer leads to | `keeper/renewal.rs` |
 //! | when a PIN is asked for, shown, polled for, over; what `slow_down` leads to | `keeper/pin.rs` |
 //! | what an error of ecobee's means | `ecobee/errors.rs` |
-//! | what lies in the store | `store/format.rs`; how it gets there, `store/file.rs` |
+//! | what lies in the store | `store/format.rs`; how it gets there, `store/file.rs`; what a start makes of it, `store/intake.rs` |
 //! | a configuration key | `config.rs` holds it, `config/sections.rs` reads it, `supervisor/fittings.rs` hands it on; `tests/shipped.rs` and `tests/manual.rs` name what lacks it |
 //! | what a reload does to accounts | `supervisor/house/succession.rs` |
 //! | a route, its parameters | `socket/routes.rs`; what it does, `socket/request.rs` (`respond`); its answer, `socket/answers.rs` |
