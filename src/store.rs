@@ -93,7 +93,7 @@ pub struct Loaded {
 
 /// What was stored of an account, on its way from the disk to the loop.
 pub struct Fetched {
-    account: AccountFile,
+    file: AccountFile,
     content: Option<Content>,
     notes: Vec<Note>,
 }
@@ -190,10 +190,10 @@ impl Store {
 impl Fetched {
     /// Brings the record onto the clock of this boot. Never waits.
     pub fn into_loaded(self, now: &Reading) -> Loaded {
-        let Self { account, content, mut notes } = self;
+        let Self { file, content, mut notes } = self;
         let record = content.map(|content| {
             let (record, doubt) = content.into_record(now);
-            notes.extend(doubt.map(|why| Note::AccessDoubted { path: account.path, why }));
+            notes.extend(doubt.map(|why| Note::AccessDoubted { path: file.path, why }));
             record
         });
         Loaded { record, notes }

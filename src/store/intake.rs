@@ -94,7 +94,7 @@ impl Store {
             }
             *content
         });
-        Ok(Fetched { account: file, content, notes })
+        Ok(Fetched { file, content, notes })
     }
 
     /// Writes a file anew, if it is not in the form that a save would give it. Where that fails it is told, and keeps

@@ -122,20 +122,6 @@ fn a_file_of_before_there_were_tidings_is_read() {
 }
 
 #[test]
-fn in_the_same_boot_a_living_token_comes_back_as_it_was() {
-    assert_eq!(reread_access(&grant(), &later(1000)), (grant().access, None));
-}
-
-#[test]
-fn in_the_same_boot_the_wall_clock_counts_for_nothing() {
-    for wall_millis in [0, WALL + 1000 * HOUR] {
-        let now = Reading { wall_millis, wall: Wall::Doubtful, ..later(1000) };
-        assert_eq!(reread_access(&grant(), &now), (grant().access, None));
-        assert_eq!(reread_pin(&now), pin());
-    }
-}
-
-#[test]
 fn an_expired_token_is_dropped_without_a_doubt() {
     let last = later(3_000_000 - 1);
     assert_eq!(reread_access(&grant(), &last), (grant().access, None));
@@ -230,12 +216,6 @@ fn a_planned_refresh_stays_within_the_life_of_its_token() {
         let (access, _) = reread_access(&odd, &later(1000));
         assert_eq!(access.map(|access| access.refresh_at), Some(kept));
     }
-}
-
-#[test]
-fn in_the_same_boot_a_pin_comes_back_as_it_was() {
-    assert_eq!(reread_pin(&later(1000)), pin());
-    assert_eq!(reread_pin(&later(HOUR)), pin());
 }
 
 #[test]
@@ -439,9 +419,9 @@ proptest! {
         prop_assert_eq!(left, if believable && elapsed >= 0 { 540_000 - elapsed } else { 540_000 });
     }
 
-    /// The same boot: no setting of the wall clock changes anything.
+    /// No setting of the wall clock changes anything.
     #[test]
-    fn in_the_same_boot_no_wall_time_counts(elapsed in 0..HOUR, wall_millis: i64, believable: bool) {
+    fn in_the_same_boot_all_is_as_it_was(elapsed in 0..HOUR, wall_millis: i64, believable: bool) {
         let wall = if believable { Wall::Believable } else { Wall::Doubtful };
         let now = Reading { wall_millis, wall, ..later(elapsed) };
         let living = grant().access.filter(|_| elapsed < 3_000_000);
