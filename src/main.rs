@@ -320,7 +320,10 @@ fn runtime() -> Result<LocalRuntime, Failure> {
 }
 
 fn forget(settings: &Settings, name: &str) -> Result<(), Failure> {
-    let (store, _) = Store::open(&settings.store.directory)?;
+    let (store, notes) = Store::open(&settings.store.directory)?;
+    for note in notes.iter().filter(|note| note.is_warning()) {
+        remark(&format!("warning: {note}"));
+    }
     match store.forget(name)? {
         Forgotten::Deleted => {
             say(&format!("{name}: the stored grant is deleted"));

@@ -78,3 +78,12 @@ fn rule_12_forget_of_a_misspelt_name_tells_which_there_are() {
 
     tokend("forget", &stage.config(), &["hom"]).with(1).telling("what is there: cabin, home");
 }
+
+#[test]
+fn forget_warns_of_a_folder_that_others_could_look_into_as_a_start_does() {
+    let stage = Stage::with_lifetime(HOUR);
+    assert!(stage.start_authorized().stop().success());
+    fs::set_permissions(stage.state(), fs::Permissions::from_mode(0o755)).expect("our own folder");
+
+    tokend("forget", &stage.config(), &["home"]).with(0).telling("other users could look into it (mode 0755, now 0700)");
+}
