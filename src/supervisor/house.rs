@@ -146,12 +146,22 @@ impl House {
         }
     }
 
-    /// Lets an account in; it is to be stepped with [`Event::Started`] next.
+    /// Lets an account in, and writes down what there is to say of its file; it is to be stepped with [`Event::Started`]
+    /// next.
     pub(super) fn move_in(&mut self, name: &str, tenant: Tenant, loaded: Loaded) -> usize {
+        let Loaded { record, notes } = loaded;
+        for note in &notes {
+            diary::note_of(name, note);
+        }
+        let record = record.unwrap_or_default();
+        let granted = record.grant.as_ref().and_then(|grant| grant.access.as_ref()?.token.scope.as_deref());
+        if let Some(granted) = granted.filter(|&granted| granted != tenant.scope) {
+            diary::scope(name, granted, &tenant.scope);
+        }
         self.last_account += 1;
         let name: Rc<str> = name.into();
         let tally = self.counts.tally(Rc::clone(&name));
-        let account = Account::new(Rc::clone(&name), tenant, Rc::clone(&self.policy), loaded, tally);
+        let account = Account::new(Rc::clone(&name), tenant, Rc::clone(&self.policy), record, tally);
         self.accounts.insert(self.last_account, Box::new(account));
         self.names.insert(name, self.last_account);
         self.last_account

@@ -85,5 +85,7 @@ fn forget_warns_of_a_folder_that_others_could_look_into_as_a_start_does() {
     assert!(stage.start_authorized().stop().success());
     fs::set_permissions(stage.state(), fs::Permissions::from_mode(0o755)).expect("our own folder");
 
-    tokend("forget", &stage.config(), &["home"]).with(0).telling("other users could look into it (mode 0755, now 0700)");
+    tokend("forget", &stage.config(), &["home"])
+        .with(0)
+        .telling("other users could look into it (mode 0755, now 0700)");
 }

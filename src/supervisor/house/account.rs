@@ -5,12 +5,11 @@ use std::rc::Rc;
 
 use super::Season;
 use crate::clock;
-use crate::keeper::{Keeper, Moment, Policy};
+use crate::keeper::{Keeper, Moment, Policy, Record};
 use crate::metrics::Tally;
 use crate::people::Allowed;
 use crate::secret::Secret;
-use crate::store::{Fingerprint, Loaded};
-use crate::supervisor::diary;
+use crate::store::Fingerprint;
 use crate::supervisor::fittings::Tenant;
 use crate::systemd::Contact;
 
@@ -52,22 +51,9 @@ impl Account {
         name: Rc<str>,
         tenant: Tenant,
         policy: Rc<Policy>,
-        loaded: Loaded,
+        record: Record,
         tally: Rc<Tally>,
     ) -> Self {
-        for note in &loaded.notes {
-            diary::note_of(&name, note);
-        }
-        let record = loaded.record.unwrap_or_default();
-        if let Some(granted) = record
-            .grant
-            .as_ref()
-            .and_then(|grant| grant.access.as_ref())
-            .and_then(|access| access.token.scope.as_deref())
-            && granted != tenant.scope
-        {
-            diary::scope(&name, granted, &tenant.scope);
-        }
         Self {
             name,
             keeper: Keeper::new(policy, record, clock::now(), fastrand::u64(..)),
