@@ -406,11 +406,7 @@ fn a_pin_asked_for_beside_a_living_grant_replaces_it_only_when_entered() {
 
 #[test]
 fn the_whole_flow_runs_over_tls_with_a_private_certificate_authority() {
-    let stage = Stage::new(Options { tls: ecobee_simulator::Tls::Good, ..quick(HOUR) });
-    let pem = stage.simulator.ca_pem().expect("a certificate").to_owned();
-    let ca_file = stage.folder.path().join("ca.pem");
-    std::fs::write(&ca_file, pem).expect("the certificate is written");
-    let stage = stage.ecobee(&format!("ca-file = \"{}\"", ca_file.display()));
+    let stage = Stage::new(Options { tls: ecobee_simulator::Tls::Good, ..quick(HOUR) }).trusting();
     let daemon = stage.start_authorized();
 
     assert_eq!(stage.simulator.is_alive(&daemon.token("home")), Liveness::Alive);

@@ -23,7 +23,7 @@ use ecobee_tokend::keeper::{
     RequestId, SaveId, StoredAccess, StoredGrant, StoredPin, Trouble, Want,
 };
 use ecobee_tokend::secret::Secret;
-use harness::{Daemon, Stage, skipped};
+use harness::{HOUR, Stage, skipped};
 use journal::Journal;
 use life::{Life, Log};
 
@@ -48,7 +48,7 @@ fn a_life_logged_to_the_journal_leaks_nothing() {
 /// `core_dumped` is the kernel's own word, wherever a core would have gone.
 #[test]
 fn a_crash_leaves_no_core() {
-    let stage = Stage::with_lifetime(Duration::from_secs(3600));
+    let stage = Stage::with_lifetime(HOUR);
     let without_end = ["prlimit", "--core=unlimited:unlimited"];
     let possible = Command::new(without_end[0])
         .args(&without_end[1..])
@@ -59,11 +59,10 @@ fn a_crash_leaves_no_core() {
         skipped("no crash leaves a core here, so that none of ours is no proof");
         return;
     }
-    let (config, folder) = (stage.config(), stage.folder.path());
-    let daemon = Daemon::launch_with(&without_end, &config, folder, &stage.socket(), |command| {
-        command.current_dir(folder);
+    let launched = stage.launch_with(&without_end, |command| {
+        command.current_dir(stage.folder.path());
     });
-    daemon.notified.wait_for("READY=1", |line| line == "READY=1");
+    let daemon = launched.ready();
     daemon.enter_pin(&stage.simulator, "home", harness::KEY);
     daemon.signal("ABRT");
     let (status, _) = daemon.ended();

@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 
 use ecobee_simulator::{CallKind, Simulator, Truth};
 use harness::http::{Connection, ask};
-use harness::{Daemon, HOUR, PATIENCE, Stage, as_user};
-use rustix::process::{Resource, Rlimit, geteuid, getrlimit, setrlimit};
+use harness::{Daemon, HOUR, PATIENCE, Stage, as_user, raise_descriptor_limit};
+use rustix::process::geteuid;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::UnixStream;
 use tokio::task::{JoinHandle, LocalSet, spawn_local};
@@ -32,13 +32,6 @@ const ON_ITS_WAY: Duration = Duration::from_secs(1);
 fn on_one_thread(story: impl Future<Output = ()>) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     LocalSet::new().block_on(&runtime, story);
-}
-
-/// Both ends of a crowd's connections need descriptors.
-fn raise_descriptor_limit() {
-    let limit = getrlimit(Resource::Nofile);
-    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
-    setrlimit(Resource::Nofile, raised).expect("the soft limit can be raised to the hard one");
 }
 
 /// The simulator's clock, read without asking it.

@@ -17,15 +17,13 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use ecobee_simulator::{Grant, Options, Tls};
-use harness::{Daemon, KEY, Stage, quick, skipped};
+use harness::{Daemon, HOUR, KEY, Stage, quick, skipped};
 
 /// Tokens that come and go before the search.
 const ROTATIONS: usize = 5;
 
 /// The daemon has so long to come to rest.
 const SETTLED_AFTER: Duration = Duration::from_secs(10);
-
-const HOUR: Duration = Duration::from_secs(3600);
 
 /// A piece of a secret that no other secret has. Pieces, for a freed block loses its first bytes to the allocator's own
 /// notes, and what is percent-encoded differs from the original.
@@ -130,10 +128,7 @@ fn a_secret_that_is_replaced_leaves_the_memory() {
         return;
     }
     let options = Options { tls: Tls::Good, ..quick(Duration::from_secs(4)) };
-    let stage = Stage::new(options);
-    let authority = stage.folder.path().join("ca.pem");
-    fs::write(&authority, stage.simulator.ca_pem().expect("it has TLS")).expect("it is ours");
-    let stage = stage.ecobee(&format!("ca-file = \"{}\"", authority.display()));
+    let stage = Stage::new(options).trusting();
     let daemon = stage.start_authorized();
     live(&stage, &daemon);
 

@@ -94,7 +94,7 @@ fn main() -> ExitCode {
     if cfg!(debug_assertions) {
         eprintln!("figures: not an optimized build: no number below means anything");
     }
-    load::raise_descriptor_limit();
+    harness::raise_descriptor_limit();
     let mut table = Table::default();
     for (name, measure) in wish.parts {
         table.begin(name);

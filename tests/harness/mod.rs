@@ -15,6 +15,8 @@ use std::sync::OnceLock;
 use std::thread;
 use std::time::Duration;
 
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
 pub(crate) use daemon::Daemon;
 pub(crate) use lines::Lines;
 pub(crate) use run::{Ended, run_with, tokend, tokend_command};
@@ -61,4 +63,11 @@ pub(crate) fn as_user<T: Send + 'static>(uid: u32, play: impl FnOnce() -> T + Se
         play()
     });
     Some(other.join().expect("the other user's part is played"))
+}
+
+/// Both ends of a crowd's connections need descriptors.
+pub(crate) fn raise_descriptor_limit() {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    setrlimit(Resource::Nofile, raised).expect("the soft limit can be raised to the hard one");
 }

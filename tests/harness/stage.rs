@@ -77,6 +77,13 @@ impl Stage {
         self
     }
 
+    /// It believes the certificate of its simulator, if that has one.
+    pub(crate) fn trusting(self) -> Self {
+        let Some(authority) = self.simulator.ca_pem() else { return self };
+        let file = self.put("ca.pem", authority, 0o644);
+        self.ecobee(&format!("ca-file = \"{}\"", file.display()))
+    }
+
     /// More keys for `[socket]`.
     pub(crate) fn socket_section(mut self, toml: &str) -> Self {
         self.socket_extra = format!("{toml}\n");

@@ -84,10 +84,10 @@ impl Life {
         );
         let config = stage.config();
         let (around, format) = log.words();
-        let daemon = Daemon::launch_with(&around, &config, &folder, &stage.socket(), |command| {
+        let launched = stage.launch_with(&around, |command| {
             command.env("RUST_LOG", "trace").args(["--log-format", format]);
         });
-        daemon.notified.wait_for("READY=1", |line| line == "READY=1");
+        let daemon = launched.ready();
         Self { stage, config, daemon, listener, search: Search::default(), log, events: Arc::default() }
     }
 
