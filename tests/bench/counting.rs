@@ -40,7 +40,7 @@ pub(crate) struct Tool {
 }
 
 impl Tool {
-    pub(crate) fn new(what: What, folder: &Path) -> Self {
+    fn new(what: What, folder: &Path) -> Self {
         let output = folder.join("counted");
         let _ = fs::remove_file(&output);
         let file = output.display();
@@ -119,7 +119,7 @@ fn number_after(text: &str, words: &str) -> Option<Tally> {
 }
 
 /// So much of each.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Debug)]
 pub(crate) struct Tally(BTreeMap<String, f64>);
 
 impl Tally {
@@ -132,10 +132,20 @@ impl Tally {
         self.0.get(name).copied().unwrap_or(0.0)
     }
 
-    /// How much more than `fewer`, for each of so many.
-    fn beyond(&self, fewer: &Self, times: usize) -> Self {
-        let more = self.0.iter().map(|(name, count)| (name.clone(), (count - fewer.of(name)) / times as f64));
-        Self(more.collect())
+    /// How much more than `fewer`.
+    fn beyond(mut self, fewer: &Self) -> Self {
+        for (name, count) in &mut self.0 {
+            *count -= fewer.of(name);
+        }
+        self
+    }
+
+    /// How much for each of so many.
+    fn for_each_of(mut self, times: usize) -> Self {
+        for count in self.0.values_mut() {
+            *count /= times as f64;
+        }
+        self
     }
 
     /// What there is at least a tenth of, such as `1.00 read + 1.00 writev`.
@@ -146,7 +156,7 @@ impl Tally {
 }
 
 /// Why something cannot be counted here, if so.
-pub(crate) fn missing(what: What) -> Option<String> {
+fn missing(what: What) -> Option<String> {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let tool = Tool::new(what, folder.path());
     let name = &tool.words[0];
@@ -186,15 +196,10 @@ pub(crate) fn a_request<R: Running>(
     start: impl Fn(&Tool) -> R,
     ask: impl Fn(&Path, usize),
 ) -> Result<Tally, String> {
-    between(
-        what,
-        start,
-        |server| ask(server.socket(), what.requests()),
-        |server| {
-            ask(server.socket(), 2 * what.requests());
-        },
-    )
-    .map(|tally| tally.beyond(&Tally::default(), what.requests()))
+    let requests = what.requests();
+    let little = |server: &R| ask(server.socket(), requests);
+    let much = |server: &R| ask(server.socket(), 2 * requests);
+    between(what, start, little, much).map(|tally| tally.for_each_of(requests))
 }
 
 /// What is counted more of when the server does `much` than when it does `little`.
@@ -210,7 +215,7 @@ pub(crate) fn between<R: Running>(
     let folder = tempfile::tempdir().expect("a temporary folder");
     let few = count(&Tool::new(what, folder.path()), &start, little)?;
     let many = count(&Tool::new(what, folder.path()), &start, much)?;
-    Ok(many.beyond(&few, 1))
+    Ok(many.beyond(&few))
 }
 
 fn count<R: Running>(

@@ -31,6 +31,7 @@ mod refresh;
 mod scale;
 mod startup;
 mod table;
+mod turns;
 mod yardstick;
 
 use std::path::{Path, PathBuf};

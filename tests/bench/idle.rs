@@ -6,7 +6,6 @@ use std::time::Duration;
 use ecobee_simulator::{CallKind, Options, Tls};
 
 use crate::Pace;
-use crate::harness::PATIENCE;
 use crate::household::Household;
 use crate::process::Process;
 use crate::table::{Table, Target, Unit};
@@ -32,11 +31,11 @@ pub(crate) fn measure(pace: Pace, table: &mut Table) {
     table.row("memory (RSS) after a TLS refresh", Unit::Bytes, process.memory("Rss"));
     table.row("threads", Unit::Count, process.threads() as f64).target(Target::AtMost(1.0));
     // Until then a timer that bounded the last request may still ring, and find that there is nothing to bound.
-    thread::park_timeout(BOUND_TO_A_REQUEST);
+    thread::sleep(BOUND_TO_A_REQUEST);
     let length = pace.pick(Duration::from_secs(60), Duration::from_secs(10));
     // Looking wakes nobody up.
     let (slept, worked) = (process.sleeps(), process.processor_time());
-    thread::park_timeout(length.min(PATIENCE));
+    thread::sleep(length);
     let seconds = length.as_secs();
     table
         .row(

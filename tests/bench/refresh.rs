@@ -22,7 +22,7 @@ const READERS: usize = 8;
 pub(crate) fn measure(pace: Pace, table: &mut Table) {
     processor_time(pace, table, Tls::Off, "without TLS");
     processor_time(pace, table, Tls::Good, "TLS, the system's roots");
-    allocations(table);
+    counted(table);
     readers(pace, table);
 }
 
@@ -80,10 +80,11 @@ fn at_rest(process: Process) -> Duration {
     }
 }
 
-fn allocations(table: &mut Table) {
+/// What can be counted needs no rounds.
+fn counted(table: &mut Table) {
     for (tls, how) in [(Tls::Off, "without TLS"), (Tls::Good, "TLS, the system's roots")] {
         let household = Household::of_one(Options { tls, ..Options::default() });
-        let counted = |what| {
+        let of = |what| {
             let simulator = &household.stage.simulator;
             let refreshed = |daemon: &Daemon| {
                 let before = simulator.calls_of(CallKind::Refresh).len();
@@ -93,8 +94,8 @@ fn allocations(table: &mut Table) {
             let start = |tool: &counting::Tool| household.start_under(tool.words());
             counting::between(what, start, |_| {}, refreshed).map(|tally| tally.total())
         };
-        table.row(format!("allocations of a refresh, {how}"), Unit::Count, counted(What::Allocations));
-        table.row(format!("system calls of a refresh, {how}"), Unit::Count, counted(What::Calls));
+        table.row(format!("allocations of a refresh, {how}"), Unit::Count, of(What::Allocations));
+        table.row(format!("system calls of a refresh, {how}"), Unit::Count, of(What::Calls));
     }
 }
 

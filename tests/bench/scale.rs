@@ -9,9 +9,10 @@ use rustix::process::geteuid;
 use crate::Pace;
 use crate::harness::Daemon;
 use crate::household::{Household, Stored, names};
-use crate::load::{Connections, Exchange, Harvest, drive, idlers, median};
+use crate::load::{Connections, Exchange, Harvest, idlers, median};
 use crate::process::Process;
 use crate::table::{Table, Target, Unit};
+use crate::turns::Rounds;
 
 /// So many calls to ecobee may be under way at a time.
 const CALLS_AT_A_TIME: f64 = 8.0;
@@ -69,15 +70,9 @@ fn accounts(pace: Pace, table: &mut Table, one: &Street, count: usize) {
         .row(format!("{count} accounts: memory of one, its tokens aside"), Unit::Bytes, each - tokens)
         .target(Target::AtMost(2048.0))
         .note(format!("its tokens: {tokens} B"));
-    let ratio = |first: &Path, exchange: &Exchange, second: &Path, other: &Exchange| {
-        in_turns(pace, [(first, exchange), (second, other)])
-    };
-    let (ours, theirs, times) =
-        ratio(&many.daemon.socket, &many.exchange(), &one.daemon.socket, &one.exchange());
-    table
-        .row(format!("{count} accounts: GET of one's token"), Unit::Seconds, ours)
-        .beside("1 account", theirs)
-        .ratio(times)
+    let (at_many, at_one) = (many.exchange(), one.exchange());
+    one_client(pace, [(&many.daemon.socket, &at_many), (&one.daemon.socket, &at_one)])
+        .row(table, format!("{count} accounts: GET of one's token"), Unit::Seconds, seconds, ("1 account", 1))
         .target(Target::RatioAtMost(1.1));
     let took = median((0..pace.pick(11, 3)).map(|_| {
         let began = Instant::now();
@@ -88,24 +83,14 @@ fn accounts(pace: Pace, table: &mut Table, one: &Street, count: usize) {
     table.row(format!("{count} accounts: GET /status"), Unit::Seconds, took);
 }
 
-/// The seconds of a request at both, and the first's over the second's.
-fn in_turns(pace: Pace, both: [(&Path, &Exchange); 2]) -> (f64, f64, f64) {
-    let (count, length) = pace.pick((31, Duration::from_millis(150)), (7, Duration::from_millis(60)));
-    let seconds = |harvest: &Harvest| 1.0 / harvest.rate();
-    let rounds: Vec<[f64; 2]> = (0..=count)
-        .map(|number| {
-            let mut round = [0.0; 2];
-            for turn in 0..2 {
-                let whose = (turn + number) % 2;
-                let (socket, exchange) = both[whose];
-                round[whose] = seconds(&drive(socket, exchange, 1, Connections::Kept, length));
-            }
-            round
-        })
-        .skip(1)
-        .collect();
-    let of = |whose: usize| median(rounds.iter().map(|round| round[whose]));
-    (of(0), of(1), median(rounds.iter().map(|round| round[0] / round[1])))
+/// Both asked by one client on one connection.
+fn one_client(pace: Pace, both: [(&Path, &Exchange); 2]) -> Rounds<2> {
+    Rounds::of(pace, both, 1, Connections::Kept)
+}
+
+/// What a request takes.
+fn seconds(harvest: &Harvest) -> f64 {
+    1.0 / harvest.rate()
 }
 
 /// Clients that are connected and say nothing.
@@ -122,11 +107,13 @@ fn crowds(pace: Pace, table: &mut Table, empty: &Daemon) {
     let mut crowd = Vec::new();
     for count in [1, 100, largest] {
         crowd.extend(idlers(&daemon.socket, &exchange, count - crowd.len()));
-        let (ours, theirs, ratio) = in_turns(pace, [(&daemon.socket, &exchange), (&empty.socket, &at_empty)]);
-        table
-            .row(format!("{count} clients connected: GET /token"), Unit::Seconds, ours)
-            .beside("none", theirs)
-            .ratio(ratio);
+        one_client(pace, [(&daemon.socket, &exchange), (&empty.socket, &at_empty)]).row(
+            table,
+            format!("{count} clients connected: GET /token"),
+            Unit::Seconds,
+            seconds,
+            ("none", 1),
+        );
     }
     let each = (process.memory("Anonymous") - before) / crowd.len() as f64;
     table.row(format!("{largest} clients connected: memory of one"), Unit::Bytes, each);

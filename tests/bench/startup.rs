@@ -61,6 +61,7 @@ fn clients(pace: Pace, table: &mut Table, socket: &Path) {
     table
         .row(figure, Unit::Seconds, of(0))
         .beside(TRUE, of(1))
+        .over(over)
         .target(Target::OverItAtMost(0.0005))
         .note(format!("median of the differences: {:.0} µs", over * 1e6));
     if has_curl {

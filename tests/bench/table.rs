@@ -74,6 +74,7 @@ pub(crate) struct Row {
     ours: Result<f64, String>,
     yardstick: Option<(&'static str, f64)>,
     ratio: Option<f64>,
+    over: Option<f64>,
     target: Option<Target>,
     note: Option<String>,
 }
@@ -83,12 +84,19 @@ impl Row {
     pub(crate) fn beside(&mut self, name: &'static str, value: f64) -> &mut Self {
         self.yardstick = Some((name, value));
         self.ratio = self.ours.as_ref().ok().map(|ours| ours / value);
+        self.over = self.ours.as_ref().ok().map(|ours| ours - value);
         self
     }
 
     /// A ratio that is more than the two numbers' own: the median of many.
     pub(crate) fn ratio(&mut self, ratio: f64) -> &mut Self {
         self.ratio = Some(ratio);
+        self
+    }
+
+    /// So much over the yardstick, where that is more than the two numbers' own difference: the median of many.
+    pub(crate) fn over(&mut self, over: f64) -> &mut Self {
+        self.over = Some(over);
         self
     }
 
@@ -102,18 +110,13 @@ impl Row {
         self
     }
 
-    fn over(&self) -> Option<f64> {
-        let (_, yardstick) = self.yardstick?;
-        Some(self.ours.as_ref().ok()? - yardstick)
-    }
-
     /// Whether it is as it ought to be; `None`: it cannot be said.
     fn is_met(&self) -> Option<bool> {
         Some(match self.target? {
             Target::AtMost(most) => *self.ours.as_ref().ok()? <= most,
             Target::RatioAtLeast(least) => self.ratio? >= least,
             Target::RatioAtMost(most) => self.ratio? <= most,
-            Target::OverItAtMost(most) => self.over()? <= most,
+            Target::OverItAtMost(most) => self.over? <= most,
         })
     }
 
@@ -176,6 +179,7 @@ impl Table {
             ours,
             yardstick: None,
             ratio: None,
+            over: None,
             target: None,
             note: None,
         };
