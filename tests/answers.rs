@@ -1,13 +1,18 @@
-//! Every error of the socket, as the real daemon gives it.
+//! What the real daemon answers: what goes with a token, and every error of the socket.
 
 mod harness;
 
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use ecobee_simulator::{CallKind, Endpoint, Liveness, Mood};
 use harness::http::{Connection, Response, ask, post};
-use harness::{Daemon, HOUR, Stage, as_user};
+use harness::{Daemon, HOUR, KEY, Stage, as_user};
+
+/// A call that is sent at the right moment may arrive so much later.
+const ON_ITS_WAY: Duration = Duration::from_secs(1);
 
 /// Holds an answer against its code, and against what every problem must have.
 fn is_problem(answer: &Response, status: u16, code: &str) {
@@ -16,9 +21,12 @@ fn is_problem(answer: &Response, status: u16, code: &str) {
     assert!(answer.json()["title"].is_string() && answer.json()["detail"].is_string(), "{}", answer.body);
     assert_eq!(answer.json()["status"], status);
     if matches!(status, 503 | 429) {
-        let retry_after: u64 = answer.header("retry-after").and_then(|text| text.parse().ok()).unwrap_or(0);
-        assert!(retry_after >= 1, "Retry-After is missing in {answer:?}");
+        assert!(retry_after(answer) >= Some(1), "Retry-After is missing in {answer:?}");
     }
+}
+
+fn retry_after(answer: &Response) -> Option<u64> {
+    answer.header("retry-after")?.parse().ok()
 }
 
 fn waiting_daemon() -> (Stage, Daemon) {
@@ -26,6 +34,48 @@ fn waiting_daemon() -> (Stage, Daemon) {
     let daemon = stage.start();
     daemon.pin("home");
     (stage, daemon)
+}
+
+#[test]
+fn an_answer_with_a_secret_says_that_nobody_may_keep_it() {
+    let (stage, daemon) = waiting_daemon();
+    let refused = daemon.get("/token");
+    let shown = daemon.get("/pin");
+    let token = daemon.enter_pin(&stage.simulator, "home", KEY);
+    let answers = [
+        shown,
+        daemon.get("/token"),
+        daemon.get_json("/token"),
+        daemon.get("/header"),
+        daemon.post("/refresh", ""),
+        daemon.post("/token/rejected", &token),
+        daemon.post("/authorize", ""),
+    ];
+    for answer in &answers {
+        assert_eq!(answer.status, 200, "{answer:?}");
+    }
+    for answer in [&refused].into_iter().chain(&answers) {
+        assert_eq!(answer.header("cache-control"), Some("no-store"), "{answer:?}");
+    }
+}
+
+#[test]
+fn head_is_answered_like_get_and_without_the_token() {
+    let stage = Stage::with_lifetime(HOUR);
+    let daemon = stage.start_authorized();
+    for target in ["/token", "/header", "/healthz"] {
+        let get = daemon.get(target);
+        let mut connection = UnixStream::connect(&daemon.socket).expect("it connects");
+        let request = format!("HEAD {target} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+        connection.write_all(request.as_bytes()).expect("it is asked");
+        let mut head = String::new();
+        connection.read_to_string(&mut head).expect("an answer");
+        assert!(head.starts_with("HTTP/1.1 200 ") && head.ends_with("\r\n\r\n"), "{target}: {head}");
+        for name in ["content-length", "content-type", "cache-control"] {
+            let field = get.header(name).map(|value| format!("\r\n{name}: {value}\r\n"));
+            assert!(field.is_none_or(|field| head.to_ascii_lowercase().contains(&field)), "{name}: {head}");
+        }
+    }
 }
 
 #[test]
@@ -146,12 +196,69 @@ fn a_pest_kills_one_token_in_half_a_minute_at_most_and_the_others_are_served() {
     assert!(refused.len() >= 80, "{answers:?}");
     for answer in refused {
         is_problem(answer, 429, "too-many-requests");
-        let wait = answer.header("retry-after").and_then(|seconds| seconds.parse().ok());
-        assert!(wait.is_some_and(|wait: u64| wait <= 3600) && !answer.body.contains("eyJ"), "{answer:?}");
+        assert!(retry_after(answer) <= Some(3600) && !answer.body.contains("eyJ"), "{answer:?}");
     }
     assert_eq!(daemon.post("/refresh", "").status, 429, "the half minute is for all");
     assert_eq!(daemon.get("/token").text(), token, "a report beyond its share is not believed");
     assert_eq!(stage.simulator.is_alive(&token), Liveness::Alive);
+}
+
+/// As often as it is told to come back within half a minute, it does.
+fn forced_as_soon_as_may_be(stage: &Stage, uid: u32) -> Option<Response> {
+    let socket = stage.socket();
+    as_user(uid, move || {
+        loop {
+            let answer = post(&socket, "/refresh", "").expect("an answer");
+            match retry_after(&answer) {
+                Some(seconds @ 1..=30) if answer.status == 429 => thread::sleep(Duration::from_secs(seconds)),
+                Some(_) | None => return answer,
+            }
+        }
+    })
+}
+
+#[test]
+#[ignore = "takes six minutes; .ci/run runs it beside other checks"]
+fn rule_9_a_user_forces_four_refreshes_an_hour_and_all_together_twelve() {
+    const USER: u32 = 4244;
+    const ROOT: u32 = 0;
+    let stage = Stage::with_lifetime(HOUR).open_to_the_world();
+    let _daemon = stage.start_authorized();
+    let began = Instant::now();
+    for (uid, share) in [(USER, 4), (ROOT, 8)] {
+        for number in 1..=share {
+            let Some(answer) = forced_as_soon_as_may_be(&stage, uid) else { return };
+            assert_eq!(answer.status, 200, "number {number} of {uid}: {}", answer.body);
+        }
+        let Some(refused) = forced_as_soon_as_may_be(&stage, uid) else { return };
+        is_problem(&refused, 429, "too-many-requests");
+        let first_is_an_hour_old = HOUR.saturating_sub(began.elapsed()).as_secs();
+        let told = first_is_an_hour_old..=first_is_an_hour_old + 5;
+        assert!(
+            retry_after(&refused).is_some_and(|seconds| told.contains(&seconds)),
+            "{told:?}: {refused:?}"
+        );
+    }
+    let forced: Vec<Duration> =
+        stage.simulator.calls_of(CallKind::Refresh).iter().map(|call| call.arrived_at).collect();
+    assert_eq!(forced.len(), 12);
+    for pair in forced.windows(2) {
+        let pause = pair[1].saturating_sub(pair[0]);
+        assert!(pause + ON_ITS_WAY >= Duration::from_secs(30), "one in half a minute, not after {pause:?}");
+    }
+}
+
+#[test]
+fn rule_9_ecobee_may_wish_for_an_hour_of_peace_and_no_more() {
+    let stage = Stage::with_lifetime(HOUR);
+    let daemon = stage.start_authorized();
+    stage.simulator.add_mood(Mood::status(429).with_retry_after("86400").on(Endpoint::Refresh));
+
+    let answer = daemon.post("/refresh", "");
+
+    is_problem(&answer, 503, "token-unavailable");
+    assert!(retry_after(&answer).is_some_and(|seconds| (3590..=3600).contains(&seconds)), "{answer:?}");
+    assert_eq!(daemon.get("/token").status, 200, "the old token still lives");
 }
 
 #[test]

@@ -4,8 +4,8 @@ mod harness;
 
 use std::time::{Duration, Instant};
 
-use ecobee_simulator::{CallKind, Endpoint, Liveness, Mood, Options, Pin, Rotation};
-use harness::{HOUR, KEY, PATIENCE, Stage, quick};
+use ecobee_simulator::{Call, CallKind, Endpoint, Liveness, Mood, Options, Pin, Rotation};
+use harness::{Daemon, HOUR, KEY, PATIENCE, Stage, quick};
 
 #[test]
 fn a_person_enters_the_pin_and_the_script_gets_its_token() {
@@ -348,6 +348,50 @@ fn rule_5_refusals_are_counted_across_restarts() {
     }
     daemon.pin("home");
     assert_eq!(stage.simulator.calls_of(CallKind::Refresh).len(), 3);
+}
+
+/// A token that ecobee refuses, so that a person is awaited, and ecobee in good health again.
+fn wrongly_refused() -> (Stage, Daemon) {
+    let stage = Stage::with_lifetime(Duration::from_secs(4)).refresh("refusals-before-pin = 1");
+    let daemon = stage.start_authorized();
+    stage.simulator.add_mood(Mood::error("invalid_grant").on(Endpoint::Refresh));
+    daemon.pin("home");
+    stage.simulator.clear_moods();
+    stage.simulator.set_options(|options| options.lifetime = HOUR);
+    (stage, daemon)
+}
+
+fn no_pin_is_needed(stage: &Stage, daemon: &Daemon) {
+    daemon.log.wait_for("the good news", |line| line.contains("no PIN needs to be entered"));
+    assert_eq!(daemon.get("/pin").status, 404);
+    let answer = daemon.get("/token");
+    assert_eq!(stage.simulator.is_alive(answer.text()), Liveness::Alive, "{}", answer.body);
+    assert_eq!(stage.simulator.truth().grants().len(), 1, "nobody has entered the PIN");
+}
+
+#[test]
+fn rule_5_a_refused_token_that_works_again_calls_the_pin_off() {
+    let (stage, daemon) = wrongly_refused();
+
+    let answer = daemon.post("/refresh", "");
+
+    assert_eq!(answer.status, 200, "{}", answer.body);
+    no_pin_is_needed(&stage, &daemon);
+}
+
+#[test]
+#[ignore = "takes more than a minute; .ci/run runs it beside other checks"]
+fn rule_5_a_refused_token_is_tried_again_after_a_minute() {
+    let (stage, daemon) = wrongly_refused();
+
+    let worked = |calls: &[Call]| calls.iter().any(|call| call.kind == CallKind::Refresh && call.committed);
+    assert!(stage.simulator.wait_for(PATIENCE * 2, |_, calls| worked(calls)), "it was not tried again");
+
+    let calls = stage.simulator.calls();
+    let last = |kind: CallKind| calls.iter().rfind(|call| call.kind == kind).expect("such a call").arrived_at;
+    let pause = last(CallKind::Refresh).saturating_sub(last(CallKind::Authorize));
+    assert!((59..75).contains(&pause.as_secs()), "{pause:?} after the PIN was asked for");
+    no_pin_is_needed(&stage, &daemon);
 }
 
 #[test]

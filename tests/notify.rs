@@ -9,10 +9,12 @@ mod listener;
 #[path = "notify/webhooks.rs"]
 mod webhooks;
 
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use commands::Teller;
-use harness::{Ended, HOUR, KEY, PATIENCE, Stage, tokend};
+use ecobee_simulator::{Options, Pin, PinUnit};
+use harness::{Ended, HOUR, KEY, PATIENCE, Stage, quick, skipped, tokend};
 use listener::{Listener, Scene};
 use serde_json::Value;
 
@@ -168,6 +170,50 @@ fn among_several_accounts_the_command_for_the_next_pin_names_its_own() {
         };
         assert!(told["text"].as_str().is_some_and(|text| text.contains(command)), "{told}");
     }
+}
+
+/// The words that run a program on a machine that seems to have been up for an hour longer; `None`, said aloud, where
+/// nobody can make that so.
+fn an_hour_later() -> Option<[&'static str; 5]> {
+    let words = ["unshare", "--time", "--boottime", "3600", "--"];
+    let up_for = |words: &[&str]| {
+        let output = Command::new(words[0]).args(&words[1..]).output().ok()?;
+        let text = String::from_utf8(output.stdout).ok()?;
+        text.split_whitespace().next()?.parse::<f64>().ok()
+    };
+    let read = ["cat", "/proc/uptime"];
+    let later = up_for(&[&words[..], &read].concat()).zip(up_for(&read));
+    if later.is_some_and(|(later, now)| later - now > 3500.0) {
+        return Some(words);
+    }
+    skipped("this user cannot have a clock of its own for a program");
+    None
+}
+
+#[test]
+fn rule_10_people_are_reminded_when_it_is_time_and_not_of_each_pin() {
+    let Some(an_hour_later) = an_hour_later() else { return };
+    let listener = Listener::open(&[]);
+    // In minutes it would be more than the daemon believes to be minutes.
+    let patient = Options { pin_lifetime: HOUR * 2, pin_unit: PinUnit::Seconds, ..quick(HOUR) };
+    let notify = format!("[notify]\nwebhook = \"{}\"\nremind-every = \"1h\"", listener.url());
+    let stage = Stage::new(patient).top_level(&notify);
+    let daemon = stage.start();
+    let first = listener.next().json();
+    assert_eq!(first["event"], "pin-waiting");
+    stage.simulator.expire_pin(Pin::Latest).expect("it expires");
+    let second = daemon.wait_for_status("home", "the next PIN", |status| {
+        status["pin"]["pin"].is_string() && status["pin"]["pin"] != first["pin"]
+    });
+    assert!(daemon.stop().success());
+
+    let daemon = stage.start_under(&an_hour_later);
+
+    let told = listener.next().json();
+    assert_eq!((&told["event"], &told["pin"]), (&"pin-reminder".into(), &second["pin"]["pin"]));
+    assert!(told["text"].as_str().is_some_and(|text| text.contains("home: ")), "{told}");
+    daemon.enter_pin(&stage.simulator, "home", KEY);
+    assert_eq!(listener.next().json()["event"], "token-back");
 }
 
 /// The clock of the machine counts here, and trouble is called lasting after five minutes.

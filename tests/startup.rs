@@ -43,6 +43,51 @@ fn a_bad_configuration_is_refused_whole_and_nothing_is_started() {
     assert_eq!(stage.simulator.calls(), []);
 }
 
+/// The same as a user whom modes bind, as they do not bind root; nothing, said aloud, where root cannot do without.
+fn run_bound_by_modes(config: &Path) -> Option<Ended> {
+    let mut command = Command::new(harness::binary());
+    if rustix::process::geteuid().is_root() {
+        let words = ["setpriv", "--bounding-set=-all", "--inh-caps=-all"];
+        let possible = Command::new(words[0]).args(&words[1..]).arg("true").status();
+        if !possible.is_ok_and(|status| status.success()) {
+            skipped("root cannot give up its rights here");
+            return None;
+        }
+        command = Command::new(words[0]);
+        command.args(&words[1..]).arg(harness::binary());
+    }
+    command.arg("--config").arg(config).env_remove("NOTIFY_SOCKET");
+    Some(run_with(command, ""))
+}
+
+#[test]
+fn a_configuration_that_may_not_be_read_is_an_error_and_not_the_defaults() {
+    let stage = Stage::with_lifetime(HOUR);
+    let config = stage.config();
+    fs::set_permissions(&config, fs::Permissions::from_mode(0o000)).expect("it is ours");
+
+    let Some(ended) = run_bound_by_modes(&config) else { return };
+
+    ended.with(78).telling(&format!("{}: may not be read by uid ", config.display())).telling("--config");
+    assert!(!stage.socket().exists() && !stage.state().exists(), "nothing was started");
+}
+
+#[test]
+fn a_store_without_the_right_to_write_ends_the_start_and_says_whose_it_must_be() {
+    let stage = Stage::with_lifetime(HOUR);
+    let config = stage.config();
+    fs::create_dir(stage.state()).expect("it is ours");
+    fs::set_permissions(stage.state(), fs::Permissions::from_mode(0o500)).expect("it is ours");
+
+    let Some(ended) = run_bound_by_modes(&config) else { return };
+
+    ended
+        .with(73)
+        .telling(&stage.state().display().to_string())
+        .telling("has no right to; the folder and all");
+    assert_eq!(stage.simulator.calls(), []);
+}
+
 #[test]
 fn a_missing_configuration_is_an_error_and_not_the_defaults() {
     run(&["--config", "/nonexistent/config.toml"]).with(78).telling("/nonexistent/config.toml");

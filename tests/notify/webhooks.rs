@@ -63,6 +63,22 @@ fn header_fields_and_the_bearer_are_sent_and_no_log_shows_them() {
 }
 
 #[test]
+fn the_bearer_may_be_a_credential_of_the_unit() {
+    let listener = Listener::open(&[]);
+    let stage =
+        stage(&format!("webhook = \"{}\"\nwebhook-bearer-credential = \"hook.token\"", listener.url()));
+    stage.put("hook.token", "bearer-hunter2\n", 0o600);
+    let launched = stage.launch_with(&[], |command| {
+        command.env("CREDENTIALS_DIRECTORY", stage.folder.path());
+    });
+    let daemon = launched.ready();
+
+    assert_eq!(listener.next().header("authorization"), Some("Bearer bearer-hunter2"));
+    daemon.log.wait_for("the delivery", |line| line.contains("pin-waiting told"));
+    assert!(daemon.log.all().iter().all(|line| !line.contains("hunter2")));
+}
+
+#[test]
 fn a_webhook_by_tls_is_believed_like_ecobee_and_a_stranger_gets_nothing() {
     let listener = Listener::open_with(Scene { tls: true, ..Scene::default() });
     let notify = format!("webhook = \"{}\"", listener.url());
