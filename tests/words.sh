@@ -26,6 +26,12 @@ until_true() {
   done
 }
 
+# build_test_programs: the workspace's programs. With an example they have the features that the tests give them, so that
+# whoever has compiled the tests has nothing left to compile.
+build_test_programs() {
+  cargo build --quiet --locked --workspace --bins --example demo
+}
+
 # start_simulator PROGRAM FOLDER ARGS…: the pretend ecobee, at $url, as the process $simulator.
 start_simulator() {
   local pipe=$2/url
