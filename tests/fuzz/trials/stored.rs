@@ -63,7 +63,7 @@ fn judge(store: &Store, folder: &Path, content: &[u8], leftover: bool, now: &Rea
     for note in &loaded.notes {
         super::assert_fit_for_a_person(&note.to_string());
     }
-    let Some(record) = loaded.record else {
+    let Some(mut record) = loaded.record else {
         // What a save that was cut off left may be half a file: alone, it is nothing. What belongs to another API key is
         // encrypted where the store has a key.
         let sealed = loaded.notes.iter().any(|note| matches!(note, Note::Sealed { .. }));
@@ -71,6 +71,10 @@ fn judge(store: &Store, folder: &Path, content: &[u8], leftover: bool, now: &Rea
         return;
     };
     store.encode("home", &key, &record, now).write().expect("written");
+    if let Some(grant) = &mut record.grant {
+        // An access token that was not believed is gone with this save.
+        grant.disbelieved = false;
+    }
     let again = store.load("home", &key, now).expect("readable");
     assert_eq!(again.record, Some(record));
 }
