@@ -318,6 +318,11 @@ impl Keeper {
         [refresh, pin].into_iter().flatten().min()
     }
 
+    /// Whether a kill would lose a token or a PIN: one that no save has brought to the disk yet.
+    pub fn is_at_stake(&self) -> bool {
+        self.ledger.stake() == Stake::Treasure
+    }
+
     /// Whether the last save failed and the next has not succeeded yet.
     pub fn is_unsaved(&self) -> bool {
         self.ledger.is_failing()

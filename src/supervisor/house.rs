@@ -2,6 +2,7 @@
 
 mod account;
 mod clerk;
+mod disk;
 mod succession;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -13,6 +14,7 @@ use tokio::sync::{Semaphore, mpsc::UnboundedSender, oneshot};
 
 use account::{Account, Tenure};
 pub use clerk::Clerk;
+use disk::{Disk, Errand};
 pub(super) use succession::Found;
 use succession::Rereading;
 
@@ -35,10 +37,6 @@ use crate::systemd::{self, Contact};
 
 /// So many calls to ecobee at a time, of all accounts together (ecobee asks clients for restraint).
 const CALLS_AT_A_TIME: usize = 8;
-
-/// One at the disk at a time, of all accounts together, be it to save or to look for a successor's file: the store's
-/// folder takes no two anyway, and a disk that hangs then holds one thread. What waits for its turn is not rendered yet.
-const AT_THE_DISK: usize = 1;
 
 /// What happened away from the loop.
 pub(super) enum Happening {
@@ -74,7 +72,7 @@ pub(super) struct House {
     alarm: Rc<Alarm>,
     client: Client,
     calls: Rc<Semaphore>,
-    disk: Rc<Semaphore>,
+    disk: Rc<Disk>,
     season: Season,
     store: Store,
     teller: Rc<Teller>,
@@ -128,7 +126,7 @@ impl House {
             alarm,
             client,
             calls: Rc::new(Semaphore::new(CALLS_AT_A_TIME)),
-            disk: Rc::new(Semaphore::new(AT_THE_DISK)),
+            disk: Rc::new(Disk::new()),
             season: Season::Open,
             store,
             teller,
@@ -404,10 +402,12 @@ impl House {
     fn persist(&mut self, id: usize, save: SaveId, record: Box<Record>) {
         let Some(account) = self.accounts.get_mut(&id) else { return };
         account.saves += 1;
+        let errand = if account.keeper.is_at_stake() { Errand::Urgent } else { Errand::Patient };
         let (name, fingerprint) = (Rc::clone(&account.name), account.fingerprint.clone());
         let (store, happenings, disk) = (self.store.clone(), self.happenings.clone(), Rc::clone(&self.disk));
         tokio::task::spawn_local(async move {
-            let _turn = disk.acquire().await;
+            let _turn = disk.turn(errand).await;
+            // Not sooner: a thousand images in line would be memory.
             let image = store.encode(&name, &fingerprint, &record, &Reading::take());
             drop(record);
             let result = match tokio::task::spawn_blocking(move || image.write()).await {

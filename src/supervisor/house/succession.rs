@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::rc::Rc;
 
 use super::account::Tenure;
+use super::disk::Errand;
 use super::{Happening, House, Said, Season};
 use crate::clock::{self, Reading};
 use crate::keeper::Event;
@@ -211,7 +212,7 @@ impl House {
         let name = account.name.to_string();
         let fingerprint = heir.fingerprint.clone();
         tokio::task::spawn_local(async move {
-            let _turn = disk.acquire().await;
+            let _turn = disk.turn(Errand::Patient).await;
             let looking = move || store.fetch(&name, &fingerprint, &Reading::take());
             let result = match tokio::task::spawn_blocking(looking).await {
                 Ok(fetched) => fetched.map_err(|error: StoreError| error.to_string()),
